@@ -1,0 +1,58 @@
+"""What a run's row remembers when a state is entered: start, end, counts, durations. Pure.
+
+Semantics: the protocol page of the peer (section 3, "Always"). Times and durations are integer microseconds, so that the
+store, the journal's ingestion and the engine share one function.
+"""
+
+from msgspec import Struct
+
+from riverrun.wire.states import TERMINAL_STATES, StateType
+
+
+class Ledger(Struct, kw_only=True):
+    """The derived fields of a run. Mutable: `enter` moves it on."""
+
+    state_type: StateType | None = None
+    state_timestamp: int | None = None
+    run_count: int = 0
+    start_time: int | None = None
+    end_time: int | None = None
+    total_run_time: int = 0
+    expected_start_time: int | None = None
+    next_scheduled_start_time: int | None = None
+    resuming: bool = False
+
+
+def enter(ledger: Ledger, kind: StateType, timestamp: int, scheduled_time: int | None = None) -> int:
+    """Move the ledger into a state of type `kind`; returns the timestamp used, unique within the run.
+
+    A timestamp that is not later than the current state's is moved to one microsecond after it, so that the order of a
+    run's states is the order in which they were entered even when the wall clock jumps back.
+    """
+    before = ledger.state_type
+    last = ledger.state_timestamp
+    if last is not None:
+        if timestamp <= last:
+            timestamp = last + 1
+        if before is StateType.RUNNING:
+            ledger.total_run_time += timestamp - last
+    if ledger.expected_start_time is None:
+        ledger.expected_start_time = timestamp if scheduled_time is None else scheduled_time
+    ledger.next_scheduled_start_time = scheduled_time if kind is StateType.SCHEDULED else None
+    if kind is StateType.RUNNING:
+        if ledger.start_time is None:
+            ledger.start_time = timestamp
+        if not ledger.resuming:
+            ledger.run_count += 1
+    if kind in TERMINAL_STATES:
+        if ledger.start_time is None:
+            ledger.start_time = timestamp
+        ledger.end_time = timestamp
+        ledger.resuming = False
+    else:
+        ledger.end_time = None
+        if kind is StateType.RUNNING:
+            ledger.resuming = False
+    ledger.state_type = kind
+    ledger.state_timestamp = timestamp
+    return timestamp
