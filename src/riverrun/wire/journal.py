@@ -14,7 +14,7 @@ FLOW_RUN = 0
 TASK_RUN = 1
 
 
-class FlowRunRecord(Struct, array_like=True, tag=1):
+class FlowRunRecord(Struct, array_like=True, tag_field="kind_of", tag=1):
     """A flow run came into being."""
 
     id: bytes
@@ -32,7 +32,7 @@ class FlowRunRecord(Struct, array_like=True, tag=1):
     deployment_id: bytes | None = None
 
 
-class TaskRunRecord(Struct, array_like=True, tag=2):
+class TaskRunRecord(Struct, array_like=True, tag_field="kind_of", tag=2):
     """A task run came into being."""
 
     id: bytes
@@ -46,12 +46,12 @@ class TaskRunRecord(Struct, array_like=True, tag=2):
     retries: int = 0
     retry_delay: float | list[float] = 0.0
     retry_jitter_factor: float | None = None
-    #: {parameter: [[input_type, 16-byte id or name or type]]}
-    inputs: dict[str, list[tuple[str, bytes | str | None]]] = {}
+    #: {parameter: [(input_type, 16-byte id or None, name or type or None)]}
+    inputs: dict[str, list[tuple[str, bytes | None, str | None]]] = {}
     flow_run_run_count: int = 0
 
 
-class StateRecord(Struct, array_like=True, tag=3):
+class StateRecord(Struct, array_like=True, tag_field="kind_of", tag=3):
     """A run entered a state."""
 
     kind: int  # FLOW_RUN or TASK_RUN
@@ -67,7 +67,7 @@ class StateRecord(Struct, array_like=True, tag=3):
     data: dict[str, Any] | None = None
 
 
-class RunUpdateRecord(Struct, array_like=True, tag=4):
+class RunUpdateRecord(Struct, array_like=True, tag_field="kind_of", tag=4):
     """Some fields of a run changed after it came into being: name, inputs, cache_key, cache_expiration, parameters."""
 
     kind: int
@@ -75,7 +75,7 @@ class RunUpdateRecord(Struct, array_like=True, tag=4):
     fields: dict[str, Any]
 
 
-class LogRecord(Struct, array_like=True, tag=5):
+class LogRecord(Struct, array_like=True, tag_field="kind_of", tag=5):
     """A line of a log."""
 
     flow_run_id: bytes | None
@@ -86,7 +86,7 @@ class LogRecord(Struct, array_like=True, tag=5):
     message: str
 
 
-class LostRecord(Struct, array_like=True, tag=9):
+class LostRecord(Struct, array_like=True, tag_field="kind_of", tag=9):
     """Records of this writer that could not be kept or read; made by the spool's reader or by a full disk."""
 
     first: int
