@@ -1,0 +1,220 @@
+"""The run context: which flow run and task run the current code belongs to.
+
+Contexts live in `contextvars`, so they follow `await`, and the runners copy them into their threads. Each is a plain object
+with slots: making one is on the path of every task call. This module must not wait, record or decide anything.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+from uuid import UUID
+
+from riverrun.base.clock import now
+from riverrun.base.config import Settings, settings
+from riverrun.base.errors import MissingContextError
+
+if TYPE_CHECKING:
+    from riverrun.flows import Flow
+    from riverrun.results import ResultStore
+    from riverrun.task_runners import TaskRunner
+    from riverrun.tasks import Task
+    from riverrun.wire.runs import FlowRun, TaskRun
+
+
+class ContextModel:
+    """Base of the contexts: `get()` gives the current one, `with` makes one current."""
+
+    __slots__ = ("_before",)
+
+    var: ClassVar[ContextVar[Any]]
+
+    @classmethod
+    def get(cls) -> Self | None:
+        """The current context of this kind, or None."""
+        return cls.var.get()
+
+    def __enter__(self) -> Self:
+        # The earlier value is kept instead of a token: a token can't be reset from another context, and generators
+        # that are finalised by the garbage collector end up in one.
+        self._before = self.var.get()
+        self.var.set(self)
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.var.set(self._before)
+
+    def model_copy(self, *, update: dict[str, Any] | None = None) -> Self:
+        """A copy with some fields replaced."""
+        twin = object.__new__(type(self))
+        for kind in type(self).__mro__:
+            for slot in getattr(kind, "__slots__", ()):
+                if slot != "_before" and hasattr(self, slot):
+                    setattr(twin, slot, getattr(self, slot))
+        for name, value in (update or {}).items():
+            setattr(twin, name, value)
+        return twin
+
+    copy = model_copy
+
+
+class FlowRunContext(ContextModel):
+    """The flow run that the current code belongs to."""
+
+    __slots__ = (
+        "_keys",
+        "_results",
+        "detached",
+        "flow",
+        "flow_run",
+        "log_prints",
+        "parameters",
+        "persist_result",
+        "result_store",
+        "start_time",
+        "task_runner",
+        "timeout_scope",
+    )
+    var: ClassVar[ContextVar["FlowRunContext | None"]] = ContextVar("flow_run", default=None)
+
+    def __init__(
+        self,
+        *,
+        flow: "Flow[..., Any] | None" = None,
+        flow_run: "FlowRun | None" = None,
+        parameters: dict[str, Any] | None = None,
+        task_runner: "TaskRunner[Any] | None" = None,
+        result_store: "ResultStore | None" = None,
+        persist_result: bool = False,
+        log_prints: bool = False,
+        start_time: datetime | None = None,
+        detached: bool = False,
+        **_ignored: Any,
+    ) -> None:
+        self.flow = flow
+        self.flow_run = flow_run
+        self.parameters = parameters
+        self.task_runner = task_runner
+        self.result_store = result_store
+        self.persist_result = persist_result
+        self.log_prints = log_prints
+        self.start_time = start_time or now()
+        #: True where the context was carried to another process
+        self.detached = detached
+        #: counts the calls of each task in this run (engine.record)
+        self._keys: dict[str, Any] = {}
+        #: which run produced a value (engine.inputs)
+        self._results: Any = None
+
+
+EngineContext = FlowRunContext
+
+
+class TaskRunContext(ContextModel):
+    """The task run that the current code belongs to."""
+
+    __slots__ = (
+        "flow_run_id",
+        "log_prints",
+        "parameters",
+        "persist_result",
+        "result_store",
+        "start_time",
+        "task",
+        "task_run",
+    )
+    var: ClassVar[ContextVar["TaskRunContext | None"]] = ContextVar("task_run", default=None)
+
+    def __init__(
+        self,
+        *,
+        task: "Task[..., Any]",
+        task_run: "TaskRun",
+        parameters: dict[str, Any] | None = None,
+        result_store: "ResultStore | None" = None,
+        persist_result: bool = False,
+        log_prints: bool = False,
+        start_time: datetime | None = None,
+        **_ignored: Any,
+    ) -> None:
+        self.task = task
+        self.task_run = task_run
+        self.parameters = parameters or {}
+        self.result_store = result_store
+        self.persist_result = persist_result
+        self.log_prints = log_prints
+        self.start_time = start_time
+        self.flow_run_id: UUID | None = task_run.flow_run_id
+
+
+class TagsContext(ContextModel):
+    """The tags that runs created now receive."""
+
+    __slots__ = ("current_tags",)
+    var: ClassVar[ContextVar["TagsContext | None"]] = ContextVar("tags", default=None)
+
+    def __init__(self, *, current_tags: set[str] | None = None) -> None:
+        self.current_tags = current_tags or set()
+
+    @classmethod
+    def get(cls) -> "TagsContext":  # type: ignore[override] # there are always tags, possibly none
+        return cls.var.get() or cls()
+
+
+class SettingsContext(ContextModel):
+    """The settings in force, under the name that the peer's users read them by."""
+
+    __slots__ = ("profile", "settings")
+    var: ClassVar[ContextVar["SettingsContext | None"]] = ContextVar("settings", default=None)
+
+    def __init__(self, *, settings: Settings, profile: Any = None) -> None:
+        self.settings = settings
+        self.profile = profile
+
+    @classmethod
+    def get(cls) -> "SettingsContext":  # type: ignore[override] # there are always settings
+        return cls.var.get() or cls(settings=settings())
+
+
+def get_settings_context() -> SettingsContext:
+    """The settings in force."""
+    return SettingsContext.get()
+
+
+def get_run_context() -> FlowRunContext | TaskRunContext:
+    """The context of the innermost run; raises MissingContextError outside of runs."""
+    task_run_context = TaskRunContext.var.get()
+    if task_run_context is not None:
+        return task_run_context
+    flow_run_context = FlowRunContext.var.get()
+    if flow_run_context is not None:
+        return flow_run_context
+    raise MissingContextError(
+        "No run context available: this code runs outside of a flow run or task run. Call it from a function decorated"
+        " with @flow or @task."
+    )
+
+
+@contextmanager
+def tags(*new_tags: str) -> Iterator[set[str]]:
+    """Add tags to the flow runs and task runs created inside the `with` block.
+
+    Tags nest: the block sees the union of its own and the outer ones.
+    """
+    union = TagsContext.get().current_tags | set(new_tags)
+    with TagsContext(current_tags=union):
+        yield union
+
+
+@contextmanager
+def run_contexts(flow_run: FlowRunContext | None, task_run: TaskRunContext | None) -> Iterator[None]:
+    """Make exactly these two run contexts current, either may be None."""
+    flow_before, task_before = FlowRunContext.var.get(), TaskRunContext.var.get()
+    FlowRunContext.var.set(flow_run)
+    TaskRunContext.var.set(task_run)
+    try:
+        yield
+    finally:
+        FlowRunContext.var.set(flow_before)
+        TaskRunContext.var.set(task_before)
