@@ -1,0 +1,394 @@
+"""Threads of our own for what is submitted: created on demand, reused newest first, ended when idle.
+
+`concurrent.futures` is not used: it is off the light import path and its threads hold the exit of the process. A
+*permit* is the right to run user code in a pool; whoever waits inside riverrun gives its permit back meanwhile
+(`released`), so nested submits cannot deadlock at any depth. This module knows nothing of runs, futures or contexts.
+"""
+
+import os
+import sys
+import threading
+import time
+import weakref
+from _thread import LockType, allocate_lock
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from types import FrameType
+
+Job = Callable[[], object]
+
+_pools: "weakref.WeakSet[WorkerPool]" = weakref.WeakSet()
+
+
+class Permit:
+    """The right of one thread to run user code in a pool. All fields are guarded by the pool's lock."""
+
+    __slots__ = ("held", "pool", "revoked", "turn")
+
+    def __init__(self, pool: "WorkerPool") -> None:
+        self.pool = pool
+        self.held = False
+        #: a revoked permit counts nowhere any more; its thread runs on without one
+        self.revoked = False
+        #: the lock on which a thread waits for this permit to be given again
+        self.turn: LockType | None = None
+
+
+class _Current(threading.local):
+    permit: Permit | None = None
+
+
+_current = _Current()
+_nothing: AbstractContextManager[None] = nullcontext()
+
+
+class _Released:
+    """Gives a permit back on entry and takes it again on exit."""
+
+    __slots__ = ("_permit",)
+
+    def __init__(self, permit: Permit) -> None:
+        self._permit = permit
+
+    def __enter__(self) -> None:
+        self._permit.pool._give_back(self._permit)
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._permit.pool._take_again(self._permit)
+
+
+def released() -> AbstractContextManager[None]:
+    """Give the current thread's permit back for the time of a wait inside riverrun.
+
+    On exit the permit is taken again, before any task that has not started; this may wait for another task to end or
+    to wait. Nothing happens in a thread that holds no permit, and nested uses count once.
+    """
+    permit = _current.permit
+    if permit is None or not permit.held:
+        return _nothing
+    return _Released(permit)
+
+
+def current_permit() -> Permit | None:
+    """The permit of the current thread, held or released at the moment; None outside a pool."""
+    return _current.permit
+
+
+def adopt(permit: Permit | None) -> None:
+    """Let the current thread act for `permit`, whose own thread waits for it (None: for no permit any more)."""
+    _current.permit = permit
+
+
+def regain(permit: Permit | None) -> None:
+    """Take the right of `permit` away from the thread that adopted it and give the current thread one in its place.
+
+    Called by the permit's own thread when it gives up waiting for the other one. If that had given the permit back,
+    this waits for its turn as the end of `released` does.
+    """
+    if permit is None:
+        return
+    fresh = Permit(permit.pool)
+    if not permit.pool._revoke(permit, fresh):
+        permit.pool._take_again(fresh)
+    _current.permit = fresh
+
+
+class _Worker(threading.Thread):
+    """One thread of a pool. `job` and `wake` are handed over under the pool's lock."""
+
+    def __init__(self, pool: "WorkerPool", name: str, job: Job) -> None:
+        super().__init__(name=name, daemon=True)
+        self.pool = pool
+        self.wake = allocate_lock()
+        self.wake.acquire()
+        self.job: Job | None = job
+
+    def run(self) -> None:
+        pool = self.pool
+        permit = Permit(pool)
+        permit.held = True
+        while True:
+            job = self.job
+            self.job = None
+            while job is not None:
+                _current.permit = permit
+                try:
+                    job()
+                except BaseException:  # noqa: BLE001 - the thread's edge: a job reports its own failures, this one did not
+                    threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), self)))
+                replacement = _current.permit  # `regain` may have given another
+                if replacement is not None:
+                    permit = replacement
+                job = pool._next_job(self, permit)
+            _current.permit = None
+            if not self.wake.acquire(timeout=pool.idle_seconds) and pool._retire(self):
+                return
+            if self.job is None:
+                return
+
+
+class WorkerPool:
+    """Runs callables in daemon threads; at most `max_workers` at a time (None: no bound).
+
+    `submit` queues in order and never blocks. A task that waits inside riverrun does not count as running meanwhile, so
+    more threads than `max_workers` may exist. A thread without work ends after `idle_seconds`; a pool in which work
+    waits and nothing moves for `stall_seconds` logs why, once. A forked child finds the pool empty.
+    """
+
+    def __init__(
+        self, max_workers: int | None, name: str, *, idle_seconds: float = 5.0, stall_seconds: float = 5.0
+    ) -> None:
+        if max_workers is not None and max_workers < 1:
+            raise ValueError(f"max_workers of the pool {name!r} must be at least 1 or None, not {max_workers}")
+        self.max_workers = max_workers
+        self.name = name
+        self.idle_seconds = idle_seconds
+        self.stall_seconds = stall_seconds
+        self._bound = max_workers if max_workers is not None else sys.maxsize
+        self._begin_empty()
+        _pools.add(self)
+
+    def _begin_empty(self) -> None:
+        self._lock = allocate_lock()
+        self._queue: deque[Job] = deque()
+        self._idle: list[_Worker] = []
+        self._busy: set[_Worker] = set()
+        self._returning: deque[Permit] = deque()
+        self._running = 0  # permits held
+        self._count = 0  # threads ever started, for their names
+        self._moves = 0  # jobs begun late or ended: what a stalled pool lacks
+        self._closed = False
+        self._at_rest: list[LockType] = []
+        self._watched = False
+        self._complained = False
+
+    def submit(self, job: Job) -> None:
+        """Queue `job`, which must not raise. Raises RuntimeError after `shutdown` and when no thread can be started."""
+        with self._lock:
+            if self._closed:
+                raise RuntimeError(f"the pool {self.name!r} is shut down; nothing can be submitted to it any more")
+            if self._running >= self._bound:
+                self._queue.append(job)
+                watch = not self._watched and not self._complained
+                self._watched = self._watched or watch
+                worker = None
+            else:
+                self._running += 1
+                watch = False
+                worker = self._hand_over(job)
+        if worker is not None:
+            self._start(worker, job)
+        elif watch:
+            self._watch()
+
+    def shutdown(self, wait: bool = True, cancel_pending: bool = False, timeout: float | None = None) -> list[Job]:
+        """Accept nothing more; end idle threads.
+
+        `cancel_pending` takes what has not started out of the queue and returns it, else it is still run. `wait` waits
+        for the rest, at most `timeout` seconds; what still runs then runs on in its daemon thread.
+        """
+        rest = allocate_lock()
+        rest.acquire()
+        with self._lock:
+            self._closed = True
+            dropped = list(self._queue) if cancel_pending else []
+            if cancel_pending:
+                self._queue.clear()
+            for worker in self._idle:
+                worker.wake.release()
+            self._idle.clear()
+            done = not self._busy
+            if not done:
+                self._at_rest.append(rest)
+        if wait and not done:
+            with released():
+                rest.acquire(timeout=-1 if timeout is None else max(timeout, 0.0))
+        return dropped
+
+    @property
+    def running(self) -> int:
+        """How many tasks run at this moment, without those that wait inside riverrun."""
+        return self._running
+
+    @property
+    def pending(self) -> int:
+        """How many tasks have not started."""
+        return len(self._queue)
+
+    # -- everything below is called by the threads of the pool or under its lock --
+
+    def _hand_over(self, job: Job) -> _Worker | None:
+        """Wake an idle thread for `job`, or return a new one to be started outside the lock."""
+        if self._idle:
+            worker = self._idle.pop()
+            worker.job = job
+            self._busy.add(worker)
+            worker.wake.release()
+            return None
+        self._count += 1
+        worker = _Worker(self, f"{self.name}-{self._count}", job)
+        self._busy.add(worker)
+        return worker
+
+    def _start(self, worker: _Worker, job: Job) -> None:
+        try:
+            worker.start()
+        except RuntimeError as error:
+            with self._lock:
+                self._busy.discard(worker)
+                self._running -= 1
+                others = self._running > 0
+                if others:  # one of them will take it
+                    self._queue.append(job)
+            if not others:
+                raise RuntimeError(f"no thread can be started for the pool {self.name!r}: {error}") from error
+
+    def _next_job(self, worker: _Worker, permit: Permit) -> Job | None:
+        """The next job for a thread that ended one; None when it has to sleep or to end."""
+        with self._lock:
+            self._moves += 1
+            if permit.held:
+                self._running -= 1
+            permit.held = True  # whatever this thread gets next, a counted permit comes with it
+            if self._returning:
+                self._grant(self._returning.popleft())
+            if self._queue and self._running < self._bound:
+                self._running += 1
+                return self._queue.popleft()
+            self._busy.discard(worker)
+            if self._closed:
+                worker.wake.release()
+                if not self._busy:
+                    for rest in self._at_rest:
+                        rest.release()
+                    self._at_rest.clear()
+            else:
+                self._idle.append(worker)
+            return None
+
+    def _retire(self, worker: _Worker) -> bool:
+        """Whether a thread that slept through its idle time may end; False when it was woken at the last moment."""
+        with self._lock:
+            if worker in self._idle:
+                self._idle.remove(worker)
+                return True
+        worker.wake.acquire()
+        return False
+
+    def _grant(self, permit: Permit) -> None:
+        self._running += 1
+        permit.held = True
+        if permit.turn is not None:
+            permit.turn.release()
+            permit.turn = None
+
+    def _give_back(self, permit: Permit) -> None:
+        starting = None
+        job: Job | None = None
+        with self._lock:
+            if not permit.held or permit.revoked:
+                return
+            permit.held = False
+            self._running -= 1
+            if self._returning:
+                self._grant(self._returning.popleft())
+            elif self._queue:
+                self._moves += 1
+                self._running += 1
+                job = self._queue.popleft()
+                starting = self._hand_over(job)
+        if starting is not None and job is not None:
+            self._start(starting, job)
+
+    def _take_again(self, permit: Permit) -> None:
+        turn = None
+        with self._lock:
+            if permit.revoked or permit.held:
+                return
+            if self._running < self._bound:
+                self._running += 1
+                permit.held = True
+            else:
+                turn = permit.turn = allocate_lock()
+                turn.acquire()
+                self._returning.append(permit)
+        if turn is not None:
+            turn.acquire()
+
+    def _revoke(self, permit: Permit, heir: Permit) -> bool:
+        """Strike `permit` out; True when it was held, so that `heir` holds its place now."""
+        with self._lock:
+            permit.revoked = True
+            heir.held = permit.held
+            permit.held = False
+            if permit in self._returning:
+                self._returning.remove(permit)
+            if permit.turn is not None:
+                permit.turn.release()
+                permit.turn = None
+            return heir.held
+
+    def _watch(self) -> None:
+        try:
+            threading.Thread(target=self._look_for_stall, name=f"{self.name}-watch", daemon=True).start()
+        except RuntimeError:  # no thread to be had: the pool works without the hint
+            self._watched = False
+
+    def _look_for_stall(self) -> None:
+        seen = -1
+        while self._queue:
+            if self._moves == seen:
+                self._complained = True
+                self._complain()
+                break
+            seen = self._moves
+            time.sleep(self.stall_seconds)
+        self._watched = False
+
+    def _complain(self) -> None:
+        import logging
+
+        with self._lock:
+            busy = list(self._busy)[:3]
+            waiting = len(self._queue)
+        stands = [place for worker in busy if (place := whereabouts(worker.ident)) is not None]
+        logging.getLogger("riverrun.task_runner").info(
+            "%s: all %d workers are busy, none has finished for %g s and %d tasks wait. "
+            "A wait that riverrun cannot see (a lock, an event, another executor) keeps its worker; "
+            "wait through futures, or raise max_workers. Busy at: %s",
+            self.name,
+            self._bound,
+            self.stall_seconds,
+            waiting,
+            "; ".join(stands) or "unknown",
+        )
+
+
+def whereabouts(ident: int | None) -> str | None:
+    """`file:line in function` where a thread stands: in user code if it has a frame there, else its innermost frame."""
+    frame = sys._current_frames().get(ident) if ident is not None else None
+    if frame is None:
+        return None
+    place: FrameType | None = frame
+    while place is not None and place.f_code.co_filename.startswith(_OWN_AND_STANDARD):
+        place = place.f_back
+    place = place or frame
+    return f"{place.f_code.co_filename}:{place.f_lineno} in {place.f_code.co_name}"
+
+
+_OWN_AND_STANDARD = (
+    __file__.removesuffix(f"engine{os.sep}pool.py"),
+    threading.__file__.removesuffix("threading.py"),
+    "<frozen",
+)
+
+
+def _forget_threads() -> None:
+    """In a forked child no thread but the current one exists: pools begin empty, and nobody holds a permit."""
+    _current.permit = None
+    for pool in list(_pools):
+        pool._begin_empty()
+
+
+os.register_at_fork(after_in_child=_forget_threads)
