@@ -127,21 +127,23 @@ class Settings:
 
     def with_values(self, updates: Mapping[Any, Any], source: str = "temporary settings") -> "Settings":
         """These settings with some changed. Keys are fields, variables or Setting objects."""
-        given = {find(key).name: Given(value, source, str(key)) for key, value in updates.items()}
+        given = {
+            find(key).field: Given(value, source, str(getattr(key, "name", key))) for key, value in updates.items()
+        }
         return Settings({**self._given, **given})
 
     def without_values(self, keys: Iterable[Any]) -> "Settings":
         """These settings with some at their defaults again."""
-        names = {find(key).name for key in keys}
+        names = {find(key).field for key in keys}
         return Settings({name: given for name, given in self._given.items() if name not in names})
 
     def to_environment_variables(self, *, exclude_unset: bool = True, include_secrets: bool = True) -> dict[str, str]:
         """The variables that give another process these settings."""
         return {
-            setting.env: setting.write(value)
+            setting.name: setting.write(value)
             for name, setting in TABLE.items()
             if (value := getattr(self, name)) is not None
-            and (include_secrets or not setting.secret)
+            and (include_secrets or not setting.is_secret)
             and not (exclude_unset and name not in self._given)
         }
 
@@ -183,8 +185,8 @@ class Given(NamedTuple):
 
 # -- names ------------------------------------------------------------------------------------------------------------
 
-#: every setting by every name it has as a field
-BY_NAME = {name: setting for setting in TABLE.values() for name in setting.names}
+#: every setting by every field it is known under
+BY_FIELD = {name: setting for setting in TABLE.values() for name in setting.fields}
 
 
 def find(key: Any) -> Setting:
@@ -193,7 +195,7 @@ def find(key: Any) -> Setting:
     Raises `ConfigurationError` with the nearest names when there is none.
     """
     text = str(getattr(key, "name", key))
-    setting = BY_NAME.get(field_of(text))
+    setting = BY_FIELD.get(field_of(text))
     if setting is None:
         raise ConfigurationError(f"There is no setting {text!r}.{did_you_mean(text)}")
     return setting
@@ -211,15 +213,15 @@ def field_of(key: str) -> str:
 
 def is_known(key: str) -> bool:
     """Whether `find(key)` finds a setting."""
-    return field_of(key) in BY_NAME
+    return field_of(key) in BY_FIELD
 
 
 def did_you_mean(key: str) -> str:
     """A sentence naming the settings nearest to a key, starting with a space; empty if none is near."""
     from difflib import get_close_matches
 
-    near = get_close_matches(field_of(key), [*BY_NAME, "profile"], n=3, cutoff=0.7)
-    names = dict.fromkeys(BY_NAME[name].env if name in BY_NAME else PROFILE_VARIABLE for name in near)
+    near = get_close_matches(field_of(key), [*BY_FIELD, "profile"], n=3, cutoff=0.7)
+    names = dict.fromkeys(BY_FIELD[name].name if name in BY_FIELD else PROFILE_VARIABLE for name in near)
     return f" Did you mean {' or '.join(names)}?" if names else ""
 
 
@@ -239,10 +241,10 @@ class SettingsGroup:
 
 def _grouped(current: Settings, path: str) -> Any:
     if not path.startswith("_"):
-        setting = BY_NAME.get(path)
+        setting = BY_FIELD.get(path)
         if setting is not None:
-            return current.__dict__[setting.name]
-        if any(name.startswith(f"{path}_") for name in BY_NAME):
+            return current.__dict__[setting.field]
+        if any(name.startswith(f"{path}_") for name in BY_FIELD):
             return SettingsGroup(current, path)
     raise AttributeError(f"There is no setting {path!r}.{did_you_mean(path) if not path.startswith('_') else ''}")
 
@@ -309,7 +311,7 @@ def temporary_settings(
     if restore_defaults:
         new = new.without_values(restore_defaults)
     if set_defaults:
-        new = new.with_values({key: value for key, value in set_defaults.items() if find(key).name not in new._given})
+        new = new.with_values({key: value for key, value in set_defaults.items() if find(key).field not in new._given})
     if updates:
         new = new.with_values(updates)
     token = _temporary.set(new)

@@ -6,11 +6,14 @@ Knows nothing of where values come from (`base.config` does) and keeps no value 
 import os
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from riverrun.base.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from riverrun.base.config import Settings
 
 PREFIX = "RIVERRUN_"
 #: names of the peer's settings are understood wherever a person or a program names a setting
@@ -34,15 +37,16 @@ _EXPECTED = {
 class Setting:
     """One line of the table in `base.config`.
 
-    `name` is the field, `env` the variable; `also` are further names (as fields) under which it is known. `default` of
-    a path may say `{home}`. `minimum` and `choices` bound the value; choices are in upper case, and so is what is read.
+    `name` is the variable, `field` the attribute of `Settings`; `also` are further fields under which it is known.
+    `initial` is the default; that of a path may say `{home}`. `minimum` and `choices` bound the value; choices are in
+    upper case, and so is what is read.
     """
 
-    __slots__ = ("also", "choices", "default", "doc", "env", "minimum", "name", "secret", "types")
+    __slots__ = ("also", "choices", "doc", "field", "initial", "is_secret", "minimum", "name", "types")
 
     def __init__(
         self,
-        default: Any,
+        initial: Any,
         doc: str,
         *,
         also: tuple[str, ...] = (),
@@ -50,25 +54,41 @@ class Setting:
         minimum: float | None = None,
         choices: tuple[str, ...] = (),
     ) -> None:
-        self.default = default
+        self.initial = initial
         self.doc = doc
         self.also = also
-        self.secret = secret
+        self.is_secret = secret
         self.minimum = minimum
         self.choices = choices
-        self.name = self.env = ""
+        self.name = self.field = ""
         self.types: tuple[Any, ...] = ()
 
-    def bind(self, name: str, annotation: Any) -> None:
-        """Tell the setting its field name and its type; called once, when the table is read."""
-        self.name = name
-        self.env = PREFIX + name.upper()
+    def bind(self, field: str, annotation: Any) -> None:
+        """Tell the setting its field and its type; called once, when the table is read."""
+        self.field = field
+        self.name = PREFIX + field.upper()
         self.types = annotation.__args__ if isinstance(annotation, UnionType) else (annotation,)
 
+    def value(self) -> Any:
+        """The value that holds now."""
+        from riverrun.base.config import settings
+
+        return getattr(settings(), self.field)
+
+    def value_from(self, settings: "Settings") -> Any:
+        """The value in the given settings."""
+        return getattr(settings, self.field)
+
+    def default(self) -> Any:
+        """The value when nobody sets one."""
+        from riverrun.base.config import settings
+
+        return self.default_for(settings().home)
+
     @property
-    def names(self) -> tuple[str, ...]:
-        """The field name and its aliases."""
-        return (self.name, *self.also)
+    def fields(self) -> tuple[str, ...]:
+        """The field and its aliases."""
+        return (self.field, *self.also)
 
     @property
     def expected(self) -> str:
@@ -84,9 +104,9 @@ class Setting:
 
     def default_for(self, home: Path) -> Any:
         """The default, given the home directory."""
-        if Path in self.types and self.default is not None:
-            return _path(self.default.replace("{home}", str(home)))
-        return list(self.default) if isinstance(self.default, list) else self.default
+        if Path in self.types and self.initial is not None:
+            return _path(self.initial.replace("{home}", str(home)))
+        return list(self.initial) if isinstance(self.initial, list) else self.initial
 
     def read(self, value: Any, source: str, key: str | None = None) -> Any:
         """The typed value of a text (or of a TOML or Python value).
@@ -97,9 +117,9 @@ class Setting:
             typed = self._convert(value)
             self._check(typed)
         except (ValueError, TypeError):
-            shown = MASK if self.secret else repr(value)
-            named = key or self.env
-            also = "" if named.upper() == self.env else f" (that is, {self.env})"
+            shown = MASK if self.is_secret else repr(value)
+            named = key or self.name
+            also = "" if named.upper() == self.name else f" (that is, {self.name})"
             message = f"{named}={shown}{also}, set in {source}, is not valid: expected {self.expected}."
             raise ConfigurationError(message) from None
         return typed
@@ -141,14 +161,14 @@ class Setting:
     def show(self, value: Any, *, secrets: bool = False) -> str:
         """The text for people: secrets and passwords inside URLs are masked unless asked for."""
         if value is not None and not secrets:
-            if self.secret:
+            if self.is_secret:
                 return MASK
             if isinstance(value, str) and "://" in value:
                 return mask_password(value)
         return self.write(value)
 
     def __repr__(self) -> str:
-        return f"<Setting {self.env}>"
+        return f"<Setting {self.name}>"
 
 
 def mask_password(url: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from riverrun.base.config import BY_NAME, PROFILE_VARIABLE, TABLE, Given, find, is_known
+from riverrun.base.config import BY_FIELD, PROFILE_VARIABLE, TABLE, Given, find, is_known
 from riverrun.base.errors import ConfigurationError, MissingProfileError
 from riverrun.base.setting import PREFIX
 
@@ -20,10 +20,10 @@ def given_values() -> dict[str, Given]:
     for source in (_from_environment, _from_dotenv, _from_project):
         for key, value, origin in source():
             if is_known(key):
-                values.setdefault(find(key).name, Given(value, origin, key))
+                values.setdefault(find(key).field, Given(value, origin, key))
     for key, value, origin in _from_profile(_profiles_path(values)):
         if is_known(key):
-            values.setdefault(find(key).name, Given(value, origin, key))
+            values.setdefault(find(key).field, Given(value, origin, key))
     return values
 
 
@@ -47,7 +47,7 @@ def _read_one(name: str, values: Mapping[str, Given], home: Path) -> Any:
 
 def _from_environment(*, known_only: bool = True) -> Iterator[tuple[str, Any, str]]:
     if known_only:
-        keys: Iterable[str] = (PREFIX + name.upper() for name in BY_NAME)
+        keys: Iterable[str] = (PREFIX + name.upper() for name in BY_FIELD)
     else:
         keys = sorted(key for key in os.environ if key.startswith(PREFIX) and key != PROFILE_VARIABLE)
     for key in keys:
@@ -57,7 +57,7 @@ def _from_environment(*, known_only: bool = True) -> Iterator[tuple[str, Any, st
 
 
 def _from_dotenv() -> Iterator[tuple[str, Any, str]]:
-    text = _text_of(".env")
+    text = text_of(".env")
     if text is None:
         return
     for line in text.splitlines():
@@ -75,19 +75,19 @@ def _from_dotenv() -> Iterator[tuple[str, Any, str]]:
 
 def _from_project() -> Iterator[tuple[str, Any, str]]:
     for name in ("riverrun.toml", "pyproject.toml"):
-        text = _text_of(name)
+        text = text_of(name)
         if text is None or (name == "pyproject.toml" and "tool.riverrun" not in text):
             continue
         document = parse_toml(text, name)
         if name == "pyproject.toml":
             document = document.get("tool", {}).get("riverrun", {})
             name += " [tool.riverrun]"
-        yield from ((key, value, name) for key, value in _flat(document))
+        yield from ((key, value, name) for key, value in flat(document))
 
 
 def _from_profile(path: Path) -> Iterator[tuple[str, Any, str]]:
     wanted = os.environ.get(PROFILE_VARIABLE)
-    text = _text_of(path)
+    text = text_of(path)
     document = parse_toml(text, str(path)) if text is not None else {}
     profiles = document.get("profiles", {})
     name = wanted or document.get("active")
@@ -97,18 +97,18 @@ def _from_profile(path: Path) -> Iterator[tuple[str, Any, str]]:
         why = f"{PROFILE_VARIABLE} names it" if wanted else f"{path} calls it active"
         known = ", ".join(sorted({*profiles, "default"}))
         raise MissingProfileError(f"There is no profile {name!r} in {path}, though {why}. Known profiles: {known}.")
-    yield from ((key, value, f"profile {name!r}") for key, value in _flat(profiles[name]))
+    yield from ((key, value, f"profile {name!r}") for key, value in flat(profiles[name]))
 
 
-def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in table.items():
         if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from flat(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
 
 
-def _text_of(path: str | Path) -> str | None:
+def text_of(path: str | Path) -> str | None:
     try:
         with open(path, encoding="utf-8-sig", errors="replace") as file:  # noqa: PTH123 - half the cost of Path.open
             return file.read()
