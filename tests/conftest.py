@@ -1,0 +1,23 @@
+"""What every test gets: a home of its own for the session, and none of the machine's settings.
+
+Fixtures of one part of the suite belong in that part's own conftest.
+"""
+
+import atexit
+import os
+import shutil
+import tempfile
+
+for name in [name for name in os.environ if name.startswith(("RIVERRUN_", "PREFECT_"))]:
+    if name not in {"RIVERRUN_TEST_POSTGRES_URL"}:
+        del os.environ[name]
+
+_home = tempfile.mkdtemp(prefix="riverrun-tests-")
+_owner = os.getpid()
+os.environ["RIVERRUN_HOME"] = _home
+
+
+@atexit.register
+def _remove_home() -> None:
+    if os.getpid() == _owner:  # not in a forked child
+        shutil.rmtree(_home, ignore_errors=True)
