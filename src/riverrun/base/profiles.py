@@ -192,7 +192,7 @@ def edit_profiles(path: Path) -> "Iterator[TOMLDocument]":
 
     import tomlkit
 
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     directory = os.open(path.parent, os.O_RDONLY)
     try:
         fcntl.flock(directory, fcntl.LOCK_EX)

@@ -13,36 +13,51 @@ from riverrun.base.config import BY_FIELD, PROFILE_VARIABLE, TABLE, Given, find,
 from riverrun.base.errors import ConfigurationError, MissingProfileError
 from riverrun.base.setting import PREFIX
 
+#: these decide where the profiles are, so a profile cannot hold them
+NOT_IN_PROFILES = frozenset({"home", "profiles_path"})
+
 
 def given_values() -> dict[str, Given]:
-    """Every value that somebody gave, by field name; unread, unchecked, the strongest source first."""
+    """Every value that somebody gave, by field; unread, unchecked, of each the one from the strongest source."""
+    values = _above_profiles()
+    for key, value, origin in _from_profile(profiles_path(values)):
+        if is_known(key) and find(key).field not in NOT_IN_PROFILES:
+            values.setdefault(find(key).field, Given(value, origin, key))
+    return values
+
+
+def _above_profiles() -> dict[str, Given]:
     values: dict[str, Given] = {}
     for source in (_from_environment, _from_dotenv, _from_project):
         for key, value, origin in source():
             if is_known(key):
                 values.setdefault(find(key).field, Given(value, origin, key))
-    for key, value, origin in _from_profile(_profiles_path(values)):
-        if is_known(key):
-            values.setdefault(find(key).field, Given(value, origin, key))
     return values
 
 
 def unknown_keys() -> list[tuple[str, str]]:
     """(key, source) of everything that looks like a setting of riverrun and is none."""
-    known = _profiles_path(given_values())
-    everything = [*_from_environment(known_only=False), *_from_dotenv(), *_from_project(), *_from_profile(known)]
+    everything = [
+        *_from_environment(known_only=False),
+        *_from_dotenv(),
+        *_from_project(),
+        *_from_profile(profiles_path()),
+    ]
     return [(key, origin) for key, _value, origin in everything if not is_known(key)]
 
 
-def _profiles_path(values: Mapping[str, Given]) -> Path:
-    home = _read_one("home", values, Path())
-    path: Path = _read_one("profiles_path", values, home)
+def profiles_path(values: Mapping[str, Given] | None = None) -> Path:
+    """The file of the profiles, which no profile can move."""
+    path: Path = read_one("profiles_path", values if values is not None else _above_profiles())
     return path
 
 
-def _read_one(name: str, values: Mapping[str, Given], home: Path) -> Any:
-    setting, given = TABLE[name], values.get(name)
-    return setting.default_for(home) if given is None else setting.read(given.value, given.source, given.key)
+def read_one(field: str, values: Mapping[str, Given]) -> Any:
+    """One setting, read from given values or its default."""
+    setting, given = TABLE[field], values.get(field)
+    if given is not None:
+        return setting.read(given.value, given.source, given.key)
+    return setting.default_for(Path() if field == "home" else read_one("home", values))
 
 
 def _from_environment(*, known_only: bool = True) -> Iterator[tuple[str, Any, str]]:

@@ -1,0 +1,200 @@
+"""Printing: tables and colours for a terminal, plain aligned text for everything else, JSON on request.
+
+Data goes to stdout, messages to stderr. Text that came from runs is stripped of control characters before it reaches a
+terminal or a file; JSON keeps it as it is.
+"""
+
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Self
+
+import click
+
+from riverrun.base.clock import now
+from riverrun.base.config import settings
+
+STATE_COLORS = {
+    "COMPLETED": "green",
+    "FAILED": "red",
+    "CRASHED": "bright_red",
+    "CANCELLED": "bright_black",
+    "CANCELLING": "bright_black",
+    "RUNNING": "blue",
+    "PENDING": "cyan",
+    "SCHEDULED": "yellow",
+    "PAUSED": "magenta",
+}
+
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
+_CONTROL_IN_TABLE = {**_CONTROL, 9: " ", 10: " ", 13: " "}
+_CONTROL_IN_TEXT = {code: text for code, text in _CONTROL.items() if code not in {9, 10}}
+
+
+class Cell(str):
+    """The text of a cell with a colour."""
+
+    __slots__ = ("color",)
+    color: str
+
+    def __new__(cls, text: str, color: str) -> Self:
+        cell = super().__new__(cls, text)
+        cell.color = color
+        return cell
+
+
+def state_cell(type_: str | None, name: str | None) -> Cell:
+    """A state's name in its type's colour."""
+    return Cell(name or type_ or "-", STATE_COLORS.get(str(type_), "white"))
+
+
+def use_color() -> bool:
+    """Whether stdout gets colours: the setting, else NO_COLOR and FORCE_COLOR, else whether it is a terminal."""
+    wanted = settings().cli_colors
+    if wanted is not None:
+        return wanted
+    if os.environ.get("NO_COLOR"):
+        return False
+    return bool(os.environ.get("FORCE_COLOR")) or sys.stdout.isatty()
+
+
+def style(text: str, **how: Any) -> str:
+    """The text with colours if stdout gets them."""
+    return click.style(text, **how) if use_color() else text
+
+
+def write(text: str) -> None:
+    """A line on stdout, as it is."""
+    sys.stdout.write(f"{text}\n")
+
+
+def say(message: str) -> None:
+    """A line for the person, on stderr."""
+    sys.stdout.flush()  # so that both streams read in order when they are one terminal
+    click.echo(message, err=True)
+
+
+def plain(text: str) -> str:
+    """Text of many lines without control characters (tabs stay)."""
+    return text.translate(_CONTROL_IN_TEXT)
+
+
+def print_json(document: Any) -> None:
+    """One JSON document, indented; datetimes are ISO 8601, durations seconds."""
+    import msgspec
+
+    encoded = msgspec.json.encode(_jsonable(document), enc_hook=str)
+    sys.stdout.write(msgspec.json.format(encoded, indent=2).decode())
+    sys.stdout.write("\n")
+
+
+def _jsonable(value: Any) -> Any:
+    # msgspec writes durations as ISO 8601; the API's documents have seconds.
+    if isinstance(value, Mapping):
+        return {str(key): _jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_jsonable(item) for item in value]
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, str):
+        # lone surrogates have no UTF-8
+        return value.encode("utf-8", "backslashreplace").decode() if not value.isascii() else value
+    return value
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None) -> None:
+    """Rows of text under columns. Numbers are right-aligned if the column's name ends with a blank."""
+    cleaned = [[_clean(cell) for cell in row] for row in rows]
+    if sys.stdout.isatty():
+        _print_rich(columns, cleaned, title)
+        return
+    if title:
+        write(title)
+    names = [name.strip().upper() for name in columns]
+    widths = [max(map(len, column)) for column in zip(names, *cleaned, strict=True)]
+    for row in [names, *cleaned]:
+        cells = [
+            cell.rjust(width) if name.endswith(" ") else cell.ljust(width)
+            for cell, width, name in zip(row, widths, columns, strict=True)
+        ]
+        write("  ".join(cells).rstrip())
+
+
+def _clean(cell: str) -> str:
+    text = cell.translate(_CONTROL_IN_TABLE)
+    return Cell(text, cell.color) if isinstance(cell, Cell) else text
+
+
+def _print_rich(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    color = use_color()
+    console = Console(file=sys.stdout, no_color=not color, force_terminal=color, color_system="auto" if color else None)
+    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    for name in columns:
+        table.add_column(
+            name.strip(),
+            justify="right" if name.endswith(" ") else "left",
+            no_wrap=name == "ID",
+            overflow="fold",
+            header_style="bold",
+        )
+    for row in rows:
+        table.add_row(*(Text(cell, style=cell.color if isinstance(cell, Cell) else "") for cell in row))
+    console.print(table)
+
+
+def print_fields(fields: Iterable[tuple[str, str]], *, title: str | None = None) -> None:
+    """Names and values, one a line."""
+    cleaned = [(name, _clean(value)) for name, value in fields]
+    width = max(len(name) for name, _value in cleaned) + 1
+    if title:
+        write(style(title, bold=True))
+    for name, value in cleaned:
+        shown = style(value, fg=value.color) if isinstance(value, Cell) else value
+        write(f"{style(f'{name}:'.ljust(width), bold=True)}  {shown}".rstrip())
+
+
+# -- times ----------------------------------------------------------------------------------------------------------------
+
+
+def when(instant: datetime | None) -> str:
+    """An instant: how long ago on a terminal, ISO 8601 elsewhere."""
+    if instant is None:
+        return "-"
+    if not sys.stdout.isatty():
+        return instant.isoformat(timespec="milliseconds")
+    seconds = (now() - instant).total_seconds()
+    return f"{_rough(seconds)} ago" if seconds >= 0 else f"in {_rough(-seconds)}"
+
+
+def _rough(seconds: float) -> str:
+    for size, unit in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= size:
+            count = int(seconds // size)
+            return f"{count} {unit}{'s' if count > 1 else ''}"
+    return f"{int(seconds)} s"
+
+
+def duration(value: timedelta | None) -> str:
+    """A duration in the units that fit it: `312 us`, `1.204 s`, `3 m 20 s`, `2 h 05 m`."""
+    if value is None:
+        return "-"
+    seconds = value.total_seconds()
+    if seconds < 0:
+        return f"-{duration(-value)}"
+    if seconds < 0.001:
+        return f"{seconds * 1e6:.0f} us"
+    if seconds < 1:
+        return f"{seconds * 1e3:.1f} ms"
+    if seconds < 60:
+        return f"{seconds:.3f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} m {rest:02} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} m"

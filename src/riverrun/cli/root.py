@@ -1,0 +1,134 @@
+"""The root command: global options, the table of nouns (imported when used), and the edge where errors become messages."""
+
+import os
+import signal
+import sys
+from typing import Any
+
+import click
+
+from riverrun import __version__
+from riverrun.base.config import PROFILE_VARIABLE
+from riverrun.base.errors import InputError, RiverrunError, TerminationSignal
+from riverrun.cli.groups import Group
+
+#: noun -> (module, attribute, one line of help). The help stands here so that `--help` imports no noun.
+COMMANDS = {
+    "run": ("riverrun.cli.run", "run", "Run a flow from a file or a module."),
+    "flow-run": ("riverrun.cli.flow_run", "flow_run", "List, inspect and delete flow runs; read their logs."),
+    "task-run": ("riverrun.cli.task_run", "task_run", "List and inspect task runs; read their logs."),
+    "flow": ("riverrun.cli.flow", "flow", "List flows."),
+    "config": ("riverrun.cli.config", "config", "Show, change and check settings."),
+    "profile": ("riverrun.cli.profile", "profile", "Keep several sets of settings and switch between them."),
+    "version": ("riverrun.cli.version", "version", "Show the versions of riverrun and of what it stands on."),
+}
+ALIASES = {"flow-runs": "flow-run", "task-runs": "task-run", "flows": "flow", "profiles": "profile"}
+
+
+class Root(Group):
+    """The group of all nouns."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        from importlib import import_module
+
+        entry = COMMANDS.get(ALIASES.get(cmd_name, cmd_name))
+        if entry is None:
+            return None
+        command: click.Command = getattr(import_module(entry[0]), entry[1])
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry[2]) for name, entry in COMMANDS.items()])
+
+
+@click.command(cls=Root)
+@click.option("-p", "--profile", metavar="NAME", help="Use this profile instead of the active one.")
+@click.option("--prompt/--no-prompt", default=None, help="Ask, or never ask, before what cannot be undone.")
+@click.version_option(__version__, message="%(version)s")
+@click.pass_context
+def cli(ctx: click.Context, profile: str | None, prompt: bool | None) -> None:
+    """riverrun: run flows and see what became of them.
+
+    Exit codes: 0 done; 1 what was asked for failed or was not found; 2 the command or its values are wrong; 130 Ctrl-C.
+    """
+    _set_variable(ctx, PROFILE_VARIABLE, profile)
+    _set_variable(ctx, "RIVERRUN_CLI_PROMPT", None if prompt is None else str(prompt).lower())
+
+
+def _set_variable(ctx: click.Context, name: str, value: str | None) -> None:
+    # Through the environment, so that processes started by the command see it too.
+    if value is None:
+        return
+    before = os.environ.get(name)
+    os.environ[name] = value
+
+    def restore() -> None:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+    ctx.call_on_close(restore)
+
+
+def run(args: list[str]) -> int:
+    """Run the command line; returns the exit code and never raises."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a name in any alphabet prints in any locale
+    try:
+        code = _guarded(args)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader (`| head`) has what it wanted. What is still buffered goes nowhere, quietly.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
+
+
+def _guarded(args: list[str]) -> int:
+    try:
+        result: Any = cli.main(args, prog_name="riverrun", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("Interrupted.", err=True)
+        return 128 + signal.SIGINT
+    except TerminationSignal as error:
+        click.echo(f"Ended by {signal.Signals(error.signal).name}.", err=True)
+        return 128 + error.signal
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the edge of the process: a person reads a message, not a traceback
+        return _report(error)
+
+
+def _report(error: Exception) -> int:
+    if _debugging():
+        import traceback
+
+        traceback.print_exception(error)
+    elif isinstance(error, RiverrunError | OSError):
+        click.echo(f"Error: {error}", err=True)
+    else:
+        click.echo(
+            f"Error: {type(error).__name__}: {error}\nThis should not have happened. "
+            "RIVERRUN_DEBUG_MODE=1 shows where it did.",
+            err=True,
+        )
+    return 2 if isinstance(error, InputError) else 1
+
+
+def _debugging() -> bool:
+    from riverrun.base.config import settings
+
+    try:
+        return settings().debug_mode
+    except RiverrunError:  # the settings themselves may be what is wrong
+        return os.environ.get("RIVERRUN_DEBUG_MODE", "").lower() in {"1", "true", "yes", "on"}
