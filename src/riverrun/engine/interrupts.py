@@ -8,6 +8,7 @@ An event loop must not be struck inside its own machinery either: while an async
 cancels the outermost run's asyncio task instead, and the driver turns that cancellation back into the signal.
 """
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -23,13 +24,15 @@ if TYPE_CHECKING:
 class Gate:
     """State of the main thread. Only the main thread (and its signal handlers) writes it."""
 
-    __slots__ = ("depth", "loop", "open", "pending", "task")
+    __slots__ = ("depth", "loop", "open", "pending", "struck", "task")
 
     def __init__(self) -> None:
         #: True while the main thread performs user code or waits
         self.open = False
         #: an exception to raise at the next opening
         self.pending: BaseException | None = None
+        #: the signal's exception that a cancellation of `task` stands for
+        self.struck: BaseException | None = None
         #: how many guards are active (nested runs)
         self.depth = 0
         #: the asyncio task of the outermost async run in the main thread, and its loop
@@ -44,19 +47,40 @@ def strike(error: BaseException) -> None:
     """Raise `error` here if the gate is open, else keep it for the next opening. Call from a signal handler."""
     if gate.open:
         raise error
-    gate.pending = error
     if gate.loop is not None and gate.task is not None:
+        gate.struck = error
         gate.loop.call_soon_threadsafe(gate.task.cancel)
+    else:
+        gate.pending = error
 
 
-def take_pending() -> BaseException | None:
-    """The kept exception, if any; it is handed over once."""
+def take_pending() -> BaseException:
+    """The kept exception; it is handed over once. Call only while one is pending."""
     error, gate.pending = gate.pending, None
+    assert error is not None
     return error
 
 
+_main_thread_id = threading.main_thread().ident
+
+
+def main_thread_id() -> int | None:
+    """The thread that Python's signal handlers run in."""
+    return _main_thread_id
+
+
 def in_main_thread() -> bool:
-    return threading.get_ident() == threading.main_thread().ident
+    return threading.get_ident() == _main_thread_id
+
+
+def _forget_parent() -> None:
+    """In a forked child the forking thread is the main thread, and no run of the parent's is on its way here."""
+    global _main_thread_id  # noqa: PLW0603 - one per process
+    _main_thread_id = threading.get_ident()
+    gate.pending = gate.struck = None
+
+
+os.register_at_fork(after_in_child=_forget_parent)
 
 
 def _on_sigterm(_signum: int, _frame: object) -> None:
@@ -78,7 +102,7 @@ def guard(*, asynchronous: bool = False) -> Iterator[None]:
         yield
         return
     gate.depth = 1
-    gate.pending = None
+    gate.pending = gate.struck = None
     gate.open = False
     previous_term = signal.getsignal(signal.SIGTERM)
     previous_int = signal.getsignal(signal.SIGINT)
@@ -101,7 +125,7 @@ def guard(*, asynchronous: bool = False) -> Iterator[None]:
             signal.signal(signal.SIGINT, previous_int)
         if previous_term is not None:
             signal.signal(signal.SIGTERM, previous_term)
-        leftover = take_pending()
+        leftover, gate.pending, gate.struck = gate.pending, None, None
         if terminated or isinstance(leftover, TerminationSignal):
             signal.raise_signal(signal.SIGTERM)
         elif leftover is not None:

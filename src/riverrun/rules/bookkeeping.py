@@ -1,16 +1,33 @@
 """What a run's row remembers when a state is entered: start, end, counts, durations. Pure.
 
 Semantics: the protocol page of the peer (section 3, "Always"). Times and durations are integer microseconds, so that the
-store, the journal's ingestion and the engine share one function.
+store and the journal's ingestion share one function with the engine, whose runs hold datetimes and timedeltas and pass a
+`tick` of that kind.
 """
+
+from typing import Any, Protocol
 
 from msgspec import Struct
 
 from riverrun.wire.states import TERMINAL_STATES, StateType
 
 
+class LedgerLike(Protocol):
+    """What `enter` reads and writes; instants are of one type T, durations of the type of T - T."""
+
+    state_type: StateType | None
+    state_timestamp: Any
+    run_count: int
+    start_time: Any
+    end_time: Any
+    total_run_time: Any
+    expected_start_time: Any
+    next_scheduled_start_time: Any
+    resuming: bool
+
+
 class Ledger(Struct, kw_only=True):
-    """The derived fields of a run. Mutable: `enter` moves it on."""
+    """The derived fields of a run, in integer microseconds. Mutable: `enter` moves it on."""
 
     state_type: StateType | None = None
     state_timestamp: int | None = None
@@ -23,7 +40,7 @@ class Ledger(Struct, kw_only=True):
     resuming: bool = False
 
 
-def enter(ledger: Ledger, kind: StateType, timestamp: int, scheduled_time: int | None = None) -> int:
+def enter(ledger: LedgerLike, kind: StateType, timestamp: Any, scheduled_time: Any = None, tick: Any = 1) -> Any:
     """Move the ledger into a state of type `kind`; returns the timestamp used, unique within the run.
 
     A timestamp that is not later than the current state's is moved to one microsecond after it, so that the order of a
@@ -33,7 +50,7 @@ def enter(ledger: Ledger, kind: StateType, timestamp: int, scheduled_time: int |
     last = ledger.state_timestamp
     if last is not None:
         if timestamp <= last:
-            timestamp = last + 1
+            timestamp = last + tick
         if before is StateType.RUNNING:
             ledger.total_run_time += timestamp - last
     if ledger.expected_start_time is None:

@@ -57,6 +57,7 @@ class _Run(Struct, Model, kw_only=True):
     state_id: UUID | None = None
     state_type: StateType | None = None
     state_name: str | None = None
+    state_timestamp: datetime | None = None
     run_count: int = 0
     tags: list[str] = field(default_factory=list)
     labels: dict[str, Any] = field(default_factory=dict)
@@ -66,6 +67,16 @@ class _Run(Struct, Model, kw_only=True):
     start_time: datetime | None = None
     end_time: datetime | None = None
     total_run_time: timedelta = timedelta(0)
+
+    @property
+    def resuming(self) -> bool:
+        """Whether the run comes back from a pause (a field of its policy)."""
+        return bool(self.empirical_policy.resuming)
+
+    @resuming.setter
+    def resuming(self, value: bool) -> None:
+        if self.empirical_policy.resuming != value:
+            self.empirical_policy.resuming = value
 
 
 class FlowRun(_Run, kw_only=True):

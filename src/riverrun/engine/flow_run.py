@@ -1,0 +1,320 @@
+"""The life of a flow run, written once for sync and async.
+
+Its transitions are decided by the same pure rules as a server's (`rules.flow_run`): here in process, each recorded in the
+journal. A subflow run has a task run in its parent that mirrors its states, so that the parent's graph shows it.
+"""
+
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from riverrun.base.clock import now
+from riverrun.base.errors import UnfinishedRun
+from riverrun.base.ids import uuid7
+from riverrun.base.names import run_name as random_name
+from riverrun.client import journal
+from riverrun.context import FlowRunContext, TagsContext, TaskRunContext
+from riverrun.engine import inputs, record
+from riverrun.engine.drive import Steps
+from riverrun.engine.effects import Call, Do, Sleep, Wait
+from riverrun.engine.hooks import run_hooks
+from riverrun.engine.naming import run_name
+from riverrun.engine.parameters import serialize
+from riverrun.engine.tracebacks import strip
+from riverrun.logging import flow_run_logger
+from riverrun.rules import flow_run as rules
+from riverrun.states import (
+    Failed,
+    Pending,
+    Running,
+    State,
+    exception_to_crashed_state,
+    exception_to_failed_state,
+    return_value_to_state,
+)
+from riverrun.wire.runs import FlowRun, RunPolicy, TaskRun
+from riverrun.wire.states import StateType
+
+if TYPE_CHECKING:
+    from riverrun.flows import Flow
+
+
+class FlowRunLife:
+    """One flow run from Pending to its end. Made by `Flow.__call__`."""
+
+    __slots__ = (
+        "args",
+        "context",
+        "error",
+        "flow",
+        "interrupt",
+        "kwargs",
+        "outermost",
+        "parameters",
+        "parent",
+        "run",
+        "sources",
+        "state",
+        "tags",
+        "upstream",
+        "value",
+    )
+
+    def __init__(
+        self,
+        flow: "Flow[Any, Any]",
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        parameters: dict[str, Any],
+        wait_for: Any = None,
+        *,
+        run_id: UUID | None = None,
+    ) -> None:
+        self.flow = flow
+        self.args = args
+        self.kwargs = kwargs
+        self.parameters = parameters
+        parent_context = FlowRunContext.var.get()
+        parent_task = TaskRunContext.var.get()
+        self.outermost = parent_context is None and parent_task is None
+        self.tags = TagsContext.get().current_tags
+        self.upstream: list[Any] = []
+        self.sources: record.Inputs = {}
+        if parameters or wait_for is not None or parent_task is not None:
+            self.upstream, self.sources = inputs.sources(
+                parameters, wait_for, parent_context, None if parent_task is None else parent_task.task_run.id
+            )
+        self.parent: TaskRun | None = None
+        if parent_context is not None and parent_context.flow_run is not None:
+            self.parent = record.new_task_run(flow.as_task(), parent_context, self.tags, self.sources)
+            self.parent.name = flow.name
+        self.run = FlowRun(
+            id=run_id or uuid7(),
+            name=random_name(),
+            created=now(),
+            tags=sorted(self.tags),
+            flow_version=flow.version,
+            empirical_policy=RunPolicy(retries=flow.retries, retry_delay=flow.retry_delay_seconds),
+            parent_task_run_id=None if self.parent is None else self.parent.id,
+        )
+        self.state: State[Any] = Pending()
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self.interrupt: BaseException | None = None
+        self.context: FlowRunContext | None = None
+
+    # -- what happens ------------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Nothing yet: the run is recorded when its upstream is done and its parameters are known."""
+
+    def live(self) -> Steps:
+        """The steps, for a driver."""
+        flow_before, task_before = FlowRunContext.var.get(), TaskRunContext.var.get()
+        try:
+            if self.upstream:
+                wait = Wait(self.upstream)
+                yield wait
+                if wait.error is not None:
+                    self._record_created()
+                    self._crash(wait.error)
+                    return
+            not_ready = inputs.first_not_completed(self.parameters, self.upstream) if self.upstream else None
+            if self.upstream and not_ready is None:
+                self.parameters = inputs.resolve(self.parameters)
+                self.args, self.kwargs = self.flow.signature.split(self.parameters)
+            self._record_created()
+            if not_ready is not None:
+                self._enter(Pending(name="NotReady", message=not_ready))
+                self.logger.warning("Did not start: %s", not_ready)
+                return
+            yield from self._begin()
+        finally:
+            FlowRunContext.var.set(flow_before)
+            TaskRunContext.var.set(task_before)
+
+    def _record_created(self) -> None:
+        created: tuple[Any, ...] = ()
+        if self.parent is not None:
+            created = (record.task_run_record(self.parent, self.sources), record.move(self.parent, Pending()))
+        # parameters are written as they were given; validation may still change or refuse them
+        run_record = record.flow_run_record(self.run, self.flow.name, serialize(self.parameters))
+        self.run.parameters = self.parameters
+        journal.append_all((*created, run_record, record.move(self.run, self.state)))
+
+    def _begin(self) -> Steps:
+        flow = self.flow
+        if flow.should_validate_parameters:
+            try:
+                self.parameters = flow.validate_parameters(self.parameters)
+            except Exception as error:  # noqa: BLE001 - user types may raise anything
+                self.error = strip(error)
+                self.state = exception_to_failed_state(error, prefix="Validation of flow parameters failed with error:")
+                self.logger.error("%s", self.state.message)
+                yield from self._finish(self.state)
+                return
+            self.args, self.kwargs = flow.signature.split(self.parameters)
+            self.run.parameters = self.parameters
+        runner = flow.task_runner.duplicate()
+        self.context = context = FlowRunContext(
+            flow=flow,
+            flow_run=self.run,
+            parameters=self.parameters,
+            task_runner=runner,
+            log_prints=flow.prints_to_log(FlowRunContext.var.get()),
+            persist_result=flow.persists(FlowRunContext.var.get()),
+            parent=FlowRunContext.var.get(),
+        )
+        TaskRunContext.var.set(None)
+        FlowRunContext.var.set(context)
+        if flow.flow_run_name is not None:
+            self._rename()
+        runner.__enter__()
+        try:
+            yield from self._attempts(runner)
+        finally:
+            runner.__exit__(None, None, None)
+
+    def _attempts(self, runner: Any) -> Steps:
+        """Run the user's function until a final state is accepted: the rules answer a failure with a retry."""
+        flow, run = self.flow, self.run
+        self.logger.info("Beginning flow run %r for flow %r", run.name, flow.name)
+        while True:
+            self.error = None
+            self._enter(Running())
+            if flow.on_running_hooks:
+                yield from run_hooks(flow.on_running_hooks, (flow, run, self.state), self.logger)
+            call = Call(flow.fn, self.args, self.kwargs, flow.timeout_seconds)
+            yield call
+            error = call.error
+            # what was submitted belongs to this attempt: it ends before the attempt's state is told
+            finish = Do(runner.finish, error, interruptible=True)
+            yield finish
+            error = error or finish.error
+            if error is not None and not isinstance(error, Exception):
+                self._crash(error)
+                hooks = flow.on_crashed_hooks
+                if hooks:
+                    yield from run_hooks(hooks, (flow, run, self.state), self.logger)
+                return
+            if error is None:
+                yield from self._take_value(call.value)
+            else:
+                self.error = strip(error)
+                self.logger.error("Encountered exception during execution: %r", error, exc_info=error)
+                self.state = exception_to_failed_state(error, prefix="Flow run encountered an exception:")
+            decision = rules.decide(rules.facts_of(run), self.state, now())
+            if decision.state is not None and decision.state.type is StateType.SCHEDULED:
+                retry_at = decision.state.state_details.scheduled_time
+                self._enter(self._as_state(decision.state))
+                self.logger.info("%s", self.state.message)
+                sleep = Sleep(max((retry_at - now()).total_seconds(), 0) if retry_at is not None else 0)
+                yield sleep
+                if sleep.error is not None:
+                    self._crash(sleep.error)
+                    return
+                runner._giving_up = False
+                continue
+            yield from self._finish(self.state)
+            return
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    def _take_value(self, value: Any) -> Steps:
+        """The state that follows from what the function returned: data, a state, futures, or collections of them."""
+        futures = inputs.returned_futures(value)
+        if futures:
+            wait = Wait(futures)
+            yield wait
+            if wait.error is not None:
+                raise wait.error
+        self.state = state = return_value_to_state(value)
+        if state.type is StateType.COMPLETED:
+            self.value = value if state.data is value else state.data
+
+    def _finish(self, state: State[Any]) -> Steps:
+        """Store the result if that is asked for, enter the final state, run the hooks."""
+        flow = self.flow
+        if self.context is not None and self.context.persist_result and not isinstance(self.error, Exception):
+            from riverrun.engine.storing import store_flow_result
+
+            do = Do(store_flow_result, self, state)
+            yield do
+            if do.error is not None:
+                if not isinstance(do.error, Exception):
+                    self._crash(do.error)
+                    return
+                self.error = strip(do.error)
+                self.state = state = Failed(
+                    message=f"The flow ran to its end but its result could not be stored: {do.error}", data=do.error
+                )
+        self._enter(state)
+        log = self.logger.info if state.type is StateType.COMPLETED else self.logger.error
+        log("Finished in state %s", state)
+        hooks: Any = ()
+        if state.type is StateType.COMPLETED:
+            hooks = flow.on_completion_hooks
+        elif state.type is StateType.FAILED:
+            hooks = flow.on_failure_hooks
+        elif state.type is StateType.CANCELLED:
+            hooks = flow.on_cancellation_hooks
+        elif state.type is StateType.CRASHED:
+            hooks = flow.on_crashed_hooks
+        if hooks:
+            yield from run_hooks(hooks, (flow, self.run, state), self.logger)
+        outer = FlowRunContext.var.get()
+        if self.parent is not None and self.value is not None and outer is not None and outer.parent is not None:
+            inputs.track(outer.parent, self.value, self.parent.id)
+
+    def _crash(self, error: BaseException) -> None:
+        """The run was struck from outside of its code; the caller gets the exception as it was."""
+        self.interrupt = self.error = strip(error)
+        self._enter(exception_to_crashed_state(error))
+        self.logger.error("Crash detected! %s", self.state.message)
+
+    def crashed(self, error: BaseException) -> None:
+        """Write the end state at once: the steps are broken."""
+        if not self.state.is_final():
+            self._crash(error)
+
+    def outcome(self, return_state: bool) -> Any:
+        """What the caller gets: the value or the state, or the exception raised."""
+        if self.interrupt is not None:
+            raise self.interrupt
+        if return_state:
+            return self.state
+        if self.error is not None:
+            raise self.error
+        if not self.state.is_final():
+            raise UnfinishedRun(f"Flow run {self.run.name!r} did not run: {self.state.message}")
+        return self.state.result()
+
+    # -- steps -------------------------------------------------------------------------------------------------------
+
+    def _enter(self, state: State[Any]) -> None:
+        """Enter a state; the task run that stands for a subflow follows."""
+        self.state = state
+        records = [record.move(self.run, state)]
+        if self.parent is not None:
+            mirror = state.model_copy(update={"id": uuid7(), "state_details": state.state_details.model_copy()})
+            mirror.state_details.child_flow_run_id = self.run.id
+            records.append(record.move(self.parent, mirror))
+        journal.append_all(records)
+
+    @staticmethod
+    def _as_state(state: Any) -> State[Any]:
+        """A state that the rules made, as one of ours."""
+        if isinstance(state, State):
+            return state
+        return State(**{name: getattr(state, name) for name in state.__struct_fields__})
+
+    def _rename(self) -> None:
+        try:
+            name = run_name(self.flow.flow_run_name, self.parameters, f"flow {self.flow.name!r}")  # type: ignore[arg-type]
+        except Exception as error:  # noqa: BLE001 - the template is the user's code; a run without its nice name still runs
+            self.logger.error("The run keeps its default name: %s", error)
+            return
+        record.update(self.run, name=name)
+
+    @property
+    def logger(self) -> Any:
+        return flow_run_logger(self.run, self.flow)

@@ -1,0 +1,318 @@
+"""The life of a task run, written once for sync and async, direct and submitted.
+
+`TaskRunLife` binds one call of a task to its run; `live` is the sequence of what happens to it. A plain call takes the
+straight path: Pending, Running, the user's function, Completed. What a task may have on top (upstream futures, a transaction
+with cache and result, retries, hooks) are steps of their own that the straight path skips.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from riverrun.base.errors import TaskRunTimeoutError, UnfinishedRun
+from riverrun.client import journal
+from riverrun.context import FlowRunContext, TagsContext, TaskRunContext
+from riverrun.engine import inputs, record, retries
+from riverrun.engine.drive import Steps
+from riverrun.engine.effects import Call, Do, Sleep, Wait
+from riverrun.engine.hooks import run_hooks
+from riverrun.engine.tracebacks import strip
+from riverrun.logging import is_enabled, task_run_logger
+from riverrun.states import (
+    AwaitingRetry,
+    Cancelled,
+    Completed,
+    Failed,
+    Pending,
+    Retrying,
+    Running,
+    State,
+    exception_to_crashed_state,
+    exception_to_failed_state,
+    return_value_to_state,
+)
+from riverrun.wire.runs import TaskRun
+from riverrun.wire.states import StateType
+
+if TYPE_CHECKING:
+    from riverrun.engine.storing import TaskStoring
+    from riverrun.tasks import Task
+
+_SIMPLE = frozenset({type(None), bool, int, float, str, bytes, dict, tuple})
+
+
+class TaskRunLife:
+    """One task run from Pending to its end. Made by `Task.__call__` and the task runners."""
+
+    __slots__ = (
+        "args",
+        "context",
+        "error",
+        "flow_context",
+        "held",
+        "interrupt",
+        "kwargs",
+        "on_done",
+        "parameters",
+        "run",
+        "sources",
+        "state",
+        "storing",
+        "tags",
+        "task",
+        "upstream",
+        "value",
+    )
+
+    def __init__(
+        self,
+        task: "Task[Any, Any]",
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        parameters: dict[str, Any],
+        wait_for: Any = None,
+        *,
+        run_id: UUID | None = None,
+        dynamic_key: str | None = None,
+    ) -> None:
+        self.task = task
+        self.args = args
+        self.kwargs = kwargs
+        self.parameters = parameters
+        self.flow_context = flow_context = FlowRunContext.var.get()
+        parent = TaskRunContext.var.get()
+        self.tags = tags = TagsContext.get().current_tags
+        #: futures that this run waits for, and what it got its arguments from
+        self.upstream: list[Any] = []
+        self.sources: record.Inputs = {}
+        if parameters or wait_for is not None or parent is not None:
+            self.upstream, self.sources = inputs.sources(
+                parameters, wait_for, flow_context, None if parent is None else parent.task_run.id
+            )
+        self.run: TaskRun = record.new_task_run(task, flow_context, tags, self.sources, run_id, dynamic_key)
+        self.state: State[Any] = Pending()
+        self.value: Any = None
+        self.error: BaseException | None = None
+        #: what must be raised in the caller once the run has its end: Ctrl-C, SystemExit, cancellation
+        self.interrupt: BaseException | None = None
+        self.context: TaskRunContext | None = None
+        self.storing: TaskStoring | None = None
+        self.held: tuple[Any, ...] | None = None
+        self.on_done: Callable[[State[Any]], object] | None = None
+
+    # -- what happens ------------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Write down that the run exists and is Pending. A direct call leaves that to its next state: one append for all."""
+        self.held = (record.task_run_record(self.run, self.sources), record.move(self.run, self.state))
+
+    def publish(self) -> None:
+        """Put what `open` holds back into the journal now, for a run that may have to wait."""
+        if self.held is not None:
+            held, self.held = self.held, None
+            journal.append_all(held)
+
+    def live(self) -> Steps:
+        """The steps, for a driver."""
+        before = TaskRunContext.var.get()
+        task, run = self.task, self.run
+        try:
+            if self.upstream:
+                wait = Wait(self.upstream)
+                yield wait
+                if wait.error is not None:
+                    self._crash(wait.error)
+                    return
+                if not self._resolve():
+                    return
+            self.context = context = TaskRunContext(
+                task=task, task_run=run, parameters=self.parameters, log_prints=task.prints_to_log(self.flow_context)
+            )
+            TaskRunContext.var.set(context)
+            if task.task_run_name is not None:
+                self._rename()
+            if task.stores(self.flow_context):
+                yield from self._live_stored()
+            else:
+                yield from self._attempts()
+        finally:
+            TaskRunContext.var.set(before)
+            if self.on_done is not None:
+                self.on_done(self.state)
+
+    def _attempts(self) -> Steps:
+        """Run the user's function until it succeeds or nothing is left to try."""
+        task, run = self.task, self.run
+        state: State[Any] = Running()
+        while True:
+            self._enter(state)
+            if task.on_running_hooks:
+                yield from run_hooks(task.on_running_hooks, (task, run, state), self.logger)
+            call = Call(self._function(), self.args, self.kwargs, task.timeout_seconds)
+            yield call
+            error = call.error
+            if error is None:
+                value = call.value
+                if value.__class__ in _SIMPLE:
+                    self.value = value
+                    self.state = Completed(data=value)
+                else:
+                    yield from self._take_value(value)
+                break
+            if not isinstance(error, Exception):
+                self._crash(error)
+                return
+            strip(error)
+            self.state, self.error = self._failed(error), error
+            delay = yield from retries.next_delay(self)
+            if delay is None:
+                break
+            if delay > 0:
+                self._enter(AwaitingRetry.after(delay, self.state))
+                self._say_retry(error, delay)
+                sleep = Sleep(delay)
+                yield sleep
+                if sleep.error is not None:
+                    self._crash(sleep.error)
+                    return
+            else:
+                self._say_retry(error, 0)
+            self.error = None
+            state = Retrying()
+        yield from self._finish()
+
+    def _live_stored(self) -> Steps:
+        """The attempts inside a transaction: a cached result ends the run, a new one is stored before Completed."""
+        from riverrun.engine.storing import TaskStoring
+
+        self.storing = storing = TaskStoring(self)
+        yield from storing.live(self)
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    def _finish(self) -> Steps:
+        """Store the result if that is asked for, enter the final state, run the hooks."""
+        storing = self.storing
+        if storing is not None and not (yield from storing.settle(self)):
+            return
+        state = self.state
+        self._enter(state)
+        if state.type is StateType.COMPLETED:
+            if self.flow_context is not None and self.value is not None:
+                inputs.track(self.flow_context, self.value, self.run.id)
+            hooks = self.task.on_completion_hooks
+            if is_enabled(10):
+                self.logger.debug("Finished in state %s", state)
+        else:
+            hooks = self.task.on_failure_hooks if state.type is StateType.FAILED else ()
+            self.logger.error("Finished in state %s", state)
+        if hooks:
+            yield from run_hooks(hooks, (self.task, self.run, state), self.logger)
+
+    def _crash(self, error: BaseException) -> None:
+        """The run was struck from outside of its code; the caller gets the exception as it was."""
+        self.interrupt = self.error = strip(error)
+        self.state = exception_to_crashed_state(error)
+        if self.storing is not None:
+            self.storing.abandon(self)
+        self._enter(self.state)
+        self.logger.error("Crash detected! %s", self.state.message)
+
+    def cancel(self, message: str) -> None:
+        """End a run that has not begun."""
+        self._enter(Cancelled(message=message))
+        if self.on_done is not None:
+            self.on_done(self.state)
+
+    def crashed(self, error: BaseException) -> None:
+        """Write the end state at once: the steps are broken."""
+        if not self.state.is_final():
+            self._crash(error)
+        if self.on_done is not None:
+            self.on_done(self.state)
+
+    def outcome(self, return_state: bool) -> Any:
+        """What the caller of a direct call gets: the value or the state, or the exception raised."""
+        if self.interrupt is not None:
+            raise self.interrupt
+        if return_state:
+            return self.state
+        if self.error is not None:
+            raise self.error
+        if self.state.type is StateType.COMPLETED:
+            return self.value
+        if not self.state.is_final():
+            raise UnfinishedRun(f"Task run {self.run.name!r} did not run: {self.state.message}")
+        return self.state.result()
+
+    # -- steps -------------------------------------------------------------------------------------------------------
+
+    def _enter(self, state: State[Any]) -> None:
+        self.state = state
+        moved = record.move(self.run, state)
+        held = self.held
+        if held is None:
+            journal.append(moved)
+        else:
+            self.held = None
+            journal.append_all((*held, moved))
+
+    def _resolve(self) -> bool:
+        """Put upstream results in the place of futures; False if one has no result, then the run is NotReady."""
+        not_ready = inputs.first_not_completed(self.parameters, self.upstream)
+        if not_ready is not None:
+            self._enter(Pending(name="NotReady", message=not_ready))
+            self.logger.warning("Did not start: %s", not_ready)
+            return False
+        self.parameters = inputs.resolve(self.parameters)
+        self.args, self.kwargs = self.task.signature.split(self.parameters)
+        return True
+
+    def _function(self) -> Callable[..., Any]:
+        return self.task.fn
+
+    def _rename(self) -> None:
+        from riverrun.engine.naming import run_name
+
+        try:
+            name = run_name(self.task.task_run_name, self.parameters, f"task {self.task.name!r}")
+        except Exception as error:  # noqa: BLE001 - the template is the user's code; a run without its nice name still runs
+            self.logger.error("The run keeps its default name: %s", error)
+            return
+        record.update(self.run, name=name)
+
+    def _take_value(self, value: Any) -> Steps:
+        """The state that follows from what the function returned: data, a state, futures, or collections of them."""
+        futures = inputs.returned_futures(value)
+        if futures:
+            wait = Wait(futures)
+            yield wait
+            if wait.error is not None:
+                raise wait.error
+        state = return_value_to_state(value)
+        self.state = state
+        if state.type is StateType.COMPLETED:
+            self.value = value if state.data is value else state.data
+        elif state.is_final():
+            self.error = None
+
+    def _failed(self, error: Exception) -> State[Any]:
+        if isinstance(error, TimeoutError) and getattr(error, "deadline", None) is not None:
+            pass
+        logger = self.logger
+        logger.error("Task run failed with exception: %r", error, exc_info=error)
+        return exception_to_failed_state(error, prefix="Task run encountered an exception")
+
+    def _say_retry(self, error: Exception, delay: float) -> None:
+        task, count = self.task, self.run.run_count
+        self.logger.info(
+            "Task run failed with exception: %r - Retry %s/%s will start %s",
+            error,
+            count,
+            task.retries,
+            f"{delay:g} second(s) from now" if delay else "immediately",
+        )
+
+    @property
+    def logger(self) -> Any:
+        return task_run_logger(self.run, self.task)

@@ -1,0 +1,335 @@
+"""Flows: functions whose runs are governed, recorded and shown.
+
+`@flow` makes a `Flow`, which is called like the function it wraps. The class holds the options and starts lives; what happens
+in a run stands in `engine.flow_run`.
+"""
+
+import copy
+import inspect
+from collections.abc import Callable, Sequence
+from functools import update_wrapper
+from types import MethodType
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
+
+from riverrun.base.config import settings
+from riverrun.base.errors import InvalidNameError
+from riverrun.engine.flow_run import FlowRunLife
+from riverrun.engine.parameters import Signature, validate
+from riverrun.engine.run import arun_flow, run_flow
+from riverrun.task_runners.threads import ThreadPoolTaskRunner
+from riverrun.tasks import Task, check_hooks, colour
+from riverrun.utilities.annotations import NotSet
+from riverrun.visualize import get_task_viz_tracker, track_viz_task
+
+if TYPE_CHECKING:
+    from riverrun.context import FlowRunContext
+    from riverrun.states import State
+    from riverrun.task_runners import TaskRunner
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T", bound=Callable[..., Any])
+
+Hook = Callable[..., Any]
+
+_BANNED_IN_NAMES = ("/", "%", "&", ">", "<")
+
+
+class Flow(Generic[P, R]):
+    """A function whose calls are flow runs. Made by `@flow`.
+
+    Raises TypeError or ValueError for options that make no sense, InvalidNameError for a name with one of / % & > <,
+    ReservedArgumentError for parameters named `return_state` or `wait_for`.
+    """
+
+    def __init__(  # noqa: PLR0913 - the surface of a decorator
+        self,
+        fn: "Callable[P, R] | classmethod[Any, P, R] | staticmethod[P, R]",
+        name: str | None = None,
+        version: str | None = None,
+        flow_run_name: str | Callable[..., str] | None = None,
+        retries: int | None = None,
+        retry_delay_seconds: float | None = None,
+        task_runner: "type[TaskRunner[Any]] | TaskRunner[Any] | None" = None,
+        description: str | None = None,
+        timeout_seconds: float | None = None,
+        validate_parameters: bool = True,
+        persist_result: bool | None = None,
+        result_storage: Any = None,
+        result_serializer: Any = None,
+        cache_result_in_memory: bool = True,
+        log_prints: bool | None = None,
+        on_completion: Sequence[Hook] | None = None,
+        on_failure: Sequence[Hook] | None = None,
+        on_cancellation: Sequence[Hook] | None = None,
+        on_crashed: Sequence[Hook] | None = None,
+        on_running: Sequence[Hook] | None = None,
+    ) -> None:
+        self.isclassmethod = isinstance(fn, classmethod)
+        self.isstaticmethod = isinstance(fn, staticmethod)
+        if isinstance(fn, classmethod | staticmethod):
+            fn = cast("Callable[P, R]", fn.__func__)
+        if not callable(fn):
+            raise TypeError(f"'fn' must be callable, not {fn!r}; @flow decorates a function")
+        if name is not None and not isinstance(name, str):
+            raise TypeError(
+                f"Expected string for flow parameter 'name'; got {type(name).__name__} instead."
+                + (" Perhaps you meant to call it? e.g. '@flow(name=get_flow_run_name())'" if callable(name) else "")
+            )
+        self.fn: Callable[P, R] = fn
+        update_wrapper(self, fn)
+        self.isasync, self.isgenerator = colour(fn)
+        self.name = name or getattr(fn, "__name__", type(fn).__name__).replace("_", "-").replace("<lambda>", "lambda")
+        _check_name(self.name)
+        self.description = description or inspect.getdoc(fn)
+        self.signature = Signature(fn, reserved=("return_state", "wait_for"))
+        if flow_run_name is not None and not isinstance(flow_run_name, str) and not callable(flow_run_name):
+            raise TypeError(
+                "Expected string or callable for 'flow_run_name'; got"
+                f" {type(flow_run_name).__name__} instead (flow {self.name!r})."
+            )
+        hooks = {
+            "on_completion": on_completion,
+            "on_failure": on_failure,
+            "on_cancellation": on_cancellation,
+            "on_crashed": on_crashed,
+            "on_running": on_running,
+        }
+        check_hooks(f"flow {self.name!r}", hooks)
+        for kind, fns in hooks.items():
+            setattr(self, f"{kind}_hooks", list(fns or ()))
+        self.flow_run_name = flow_run_name
+        self._version = version
+        self.retries = settings().flows_default_retries if retries is None else retries
+        self.retry_delay_seconds: float = (
+            settings().flows_default_retry_delay_seconds if retry_delay_seconds is None else retry_delay_seconds
+        )
+        runner = ThreadPoolTaskRunner() if task_runner is None else task_runner
+        self.task_runner: TaskRunner[Any] = runner() if isinstance(runner, type) else runner
+        self.timeout_seconds = None if timeout_seconds is None else float(timeout_seconds)
+        self.should_validate_parameters = validate_parameters
+        if persist_result is None and (result_storage is not None or result_serializer is not None):
+            persist_result = True
+        self.persist_result = persist_result
+        self.result_storage = result_storage
+        self.result_serializer = result_serializer
+        self.cache_result_in_memory = cache_result_in_memory
+        self.log_prints = log_prints
+        self._task: Task[Any, Any] | None = None
+
+    on_completion_hooks: list[Hook]
+    on_failure_hooks: list[Hook]
+    on_cancellation_hooks: list[Hook]
+    on_crashed_hooks: list[Hook]
+    on_running_hooks: list[Hook]
+
+    # -- options -----------------------------------------------------------------------------------------------------
+
+    @property
+    def version(self) -> str | None:
+        """The version given, else a hash of the file that defines the flow; None where there is no file."""
+        if self._version is None:
+            self._version = _file_version(self.fn)
+        return self._version or None
+
+    @version.setter
+    def version(self, version: str | None) -> None:
+        self._version = version
+
+    @property
+    def ismethod(self) -> bool:
+        """Whether the flow wraps a bound method."""
+        return isinstance(self.fn, MethodType)
+
+    def with_options(self, **options: Any) -> "Flow[P, R]":
+        """A copy of the flow with some options replaced; the options are those of `@flow`.
+
+        Raises TypeError for an option that does not exist.
+        """
+        kept: dict[str, Any] = {
+            "name": self.name,
+            "version": self._version,
+            "flow_run_name": self.flow_run_name,
+            "retries": self.retries,
+            "retry_delay_seconds": self.retry_delay_seconds,
+            "task_runner": self.task_runner,
+            "description": self.description,
+            "timeout_seconds": self.timeout_seconds,
+            "validate_parameters": self.should_validate_parameters,
+            "persist_result": self.persist_result,
+            "result_storage": self.result_storage,
+            "result_serializer": self.result_serializer,
+            "cache_result_in_memory": self.cache_result_in_memory,
+            "log_prints": self.log_prints,
+            "on_completion": self.on_completion_hooks,
+            "on_failure": self.on_failure_hooks,
+            "on_cancellation": self.on_cancellation_hooks,
+            "on_crashed": self.on_crashed_hooks,
+            "on_running": self.on_running_hooks,
+        }
+        unknown = set(options) - set(kept)
+        if unknown:
+            raise TypeError(f"Flow.with_options() got unexpected option(s): {', '.join(sorted(unknown))}")
+        nullable = {"persist_result", "result_storage", "result_serializer", "log_prints"}
+        for option, value in options.items():
+            if value is NotSet or (value is None and option not in nullable):
+                continue
+            kept[option] = value
+        return type(self)(self.fn, **kept)
+
+    def on_completion(self, fn: T) -> T:
+        """Add a hook `fn(flow, flow_run, state)` for runs that complete."""
+        self.on_completion_hooks.append(fn)
+        return fn
+
+    def on_failure(self, fn: T) -> T:
+        """Add a hook `fn(flow, flow_run, state)` for runs that fail."""
+        self.on_failure_hooks.append(fn)
+        return fn
+
+    def on_cancellation(self, fn: T) -> T:
+        """Add a hook `fn(flow, flow_run, state)` for runs that are cancelled."""
+        self.on_cancellation_hooks.append(fn)
+        return fn
+
+    def on_crashed(self, fn: T) -> T:
+        """Add a hook `fn(flow, flow_run, state)` for runs that crash."""
+        self.on_crashed_hooks.append(fn)
+        return fn
+
+    def on_running(self, fn: T) -> T:
+        """Add a hook `fn(flow, flow_run, state)` for runs that begin an attempt."""
+        self.on_running_hooks.append(fn)
+        return fn
+
+    # -- parameters --------------------------------------------------------------------------------------------------
+
+    def validate_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        """The parameters converted to what the annotations ask for; raises ParameterTypeError naming each bad one."""
+        return validate(self.fn, parameters)
+
+    def serialize_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        """The parameters as JSON values; what has no JSON form stands as a text."""
+        import msgspec
+
+        from riverrun.engine.parameters import serialize
+
+        return cast("dict[str, Any]", msgspec.json.decode(serialize(parameters)))
+
+    # -- running -----------------------------------------------------------------------------------------------------
+
+    def __get__(self, instance: Any, owner: Any) -> "Flow[P, R]":
+        """Bind to an instance or class, as functions do."""
+        if self.isstaticmethod:
+            return self
+        target = owner if self.isclassmethod else instance
+        if target is None:
+            return self
+        bound = copy.copy(self)
+        bound.fn = MethodType(self.fn, target)
+        bound.signature = Signature(bound.fn, reserved=("return_state", "wait_for"))
+        return bound
+
+    @overload
+    def __call__(
+        self, *args: P.args, return_state: Literal[True], wait_for: Any = None, **kwargs: P.kwargs
+    ) -> "State[R]": ...
+
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+
+    def __call__(self, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any) -> Any:
+        """Run the flow here and now; a coroutine for an async flow.
+
+        Gives the function's result (or raises its exception), or with `return_state=True` the run's final state.
+        """
+        parameters = self.signature.bind(args, kwargs)
+        if get_task_viz_tracker() is not None:
+            # a subflow in a picture is one node
+            return track_viz_task(self.isasync, self.name, parameters)
+        if self.isgenerator:
+            from riverrun.engine.streams import astream, stream
+
+            start = astream if self.isasync else stream
+            return start(lambda: FlowRunLife(self, args, kwargs, parameters, wait_for), return_state=return_state)
+        if self.isasync:
+            return self._acall(args, kwargs, parameters, wait_for, return_state)
+        return run_flow(FlowRunLife(self, args, kwargs, parameters, wait_for), return_state)
+
+    async def _acall(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], parameters: dict[str, Any], wait_for: Any, return_state: bool
+    ) -> Any:
+        return await arun_flow(FlowRunLife(self, args, kwargs, parameters, wait_for), return_state)
+
+    def as_task(self) -> Task[Any, Any]:
+        """The task that stands for runs of this flow inside other flows."""
+        if self._task is None:
+            self._task = Task(self.fn, name=self.name, version=self.version)
+        return self._task
+
+    def prints_to_log(self, parent: "FlowRunContext | None") -> bool:
+        """Whether `print` in this flow goes to the run's log: the option, else the parent run's, else the setting."""
+        if self.log_prints is not None:
+            return self.log_prints
+        return parent.log_prints if parent is not None else settings().logging_log_prints
+
+    def persists(self, parent: "FlowRunContext | None") -> bool:
+        """Whether results are kept: the option, else the parent run's, else the settings."""
+        if self.persist_result is not None:
+            return self.persist_result
+        if parent is not None:
+            return parent.persist_result
+        chosen = settings().flows_default_persist_result
+        return settings().results_persist_by_default if chosen is None else chosen
+
+    # -- pictures ----------------------------------------------------------------------------------------------------
+
+    def visualize(self, *args: Any, **kwargs: Any) -> Any:
+        """Draw what a call would run, without running its tasks. See `riverrun.visualize`."""
+        from riverrun.visualize import visualize_flow
+
+        return visualize_flow(self, self.signature.bind(args, kwargs))
+
+    def generate_mermaid_graph(self, *args: Any, **kwargs: Any) -> str:
+        """What a call would run as Mermaid text, without running its tasks."""
+        from riverrun.visualize import flow_picture
+
+        return flow_picture(self, self.signature.bind(args, kwargs)).to_mermaid()
+
+    def __repr__(self) -> str:
+        return f"<Flow {self.name!r}>"
+
+
+def _check_name(name: str) -> None:
+    for character in _BANNED_IN_NAMES:
+        if character in name:
+            raise InvalidNameError(
+                f"The flow name {name!r} contains {character!r}; names may not contain any of {' '.join(_BANNED_IN_NAMES)}."
+            )
+
+
+def _file_version(fn: Callable[..., Any]) -> str:
+    """A short hash of the file that defines `fn`; empty when there is none."""
+    from hashlib import sha256
+    from pathlib import Path
+
+    try:
+        path = inspect.getsourcefile(inspect.unwrap(fn))
+        return "" if path is None else sha256(Path(path).read_bytes()).hexdigest()[:32]
+    except (TypeError, OSError):
+        return ""
+
+
+@overload
+def flow(__fn: Callable[P, R]) -> Flow[P, R]: ...
+
+
+@overload
+def flow(__fn: None = None, **options: Any) -> Callable[[Callable[P, R]], Flow[P, R]]: ...
+
+
+def flow(__fn: Any = None, **options: Any) -> Any:
+    """Make a flow of a function: `@flow`, or `@flow(retries=3, ...)` with the options of `Flow`."""
+    if __fn is None:
+        return lambda fn: Flow(fn, **options)
+    return Flow(__fn, **options)

@@ -1,0 +1,462 @@
+"""Tasks: functions that are recorded, retried, cached and submitted.
+
+`@task` makes a `Task`, which is called like the function it wraps. The class holds the options and starts lives; what happens
+in a run stands in `engine.task_run`.
+"""
+
+import copy
+import inspect
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
+from functools import update_wrapper
+from types import MethodType
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
+
+from riverrun.base.backoff import exponential_backoff
+from riverrun.base.config import settings
+from riverrun.context import FlowRunContext
+from riverrun.engine.parameters import Signature
+from riverrun.engine.run import arun_task, run_task
+from riverrun.engine.task_run import TaskRunLife
+from riverrun.utilities.annotations import NotSet
+from riverrun.visualize import get_task_viz_tracker, track_viz_task
+from riverrun.wire.runs import RunPolicy
+
+if TYPE_CHECKING:
+    from riverrun.cache_policies import CachePolicy
+    from riverrun.futures import PrefectFuture, PrefectFutureList
+    from riverrun.states import State
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T", bound=Callable[..., Any])
+
+Hook = Callable[..., Any]
+RetryDelays = float | int | Sequence[float] | Callable[[int], Sequence[float]] | None
+
+MAX_RETRY_DELAYS = 50
+
+__all__ = ["MAX_RETRY_DELAYS", "Task", "exponential_backoff", "task", "task_input_hash"]
+
+
+def task_input_hash(context: Any, arguments: dict[str, Any]) -> str | None:
+    """A `cache_key_fn` that hashes the task's key, its code and its inputs."""
+    from riverrun.utilities.hashing import hash_objects
+
+    return hash_objects(context.task.task_key, context.task.fn.__code__.co_code.hex(), arguments)
+
+
+class Task(Generic[P, R]):
+    """A function whose calls are task runs. Made by `@task`.
+
+    Raises TypeError or ValueError for options that make no sense, ReservedArgumentError for parameters named
+    `return_state` or `wait_for`.
+    """
+
+    def __init__(  # noqa: PLR0913 - the surface of a decorator
+        self,
+        fn: "Callable[P, R] | classmethod[Any, P, R] | staticmethod[P, R]",
+        name: str | None = None,
+        description: str | None = None,
+        tags: Iterable[str] | None = None,
+        version: str | None = None,
+        cache_policy: "CachePolicy | type[NotSet]" = NotSet,
+        cache_key_fn: Callable[[Any, dict[str, Any]], str | None] | None = None,
+        cache_expiration: timedelta | None = None,
+        task_run_name: str | Callable[..., str] | None = None,
+        retries: int | None = None,
+        retry_delay_seconds: RetryDelays = None,
+        retry_jitter_factor: float | None = None,
+        persist_result: bool | None = None,
+        result_storage: Any = None,
+        result_serializer: Any = None,
+        result_storage_key: str | None = None,
+        cache_result_in_memory: bool = True,
+        timeout_seconds: float | None = None,
+        log_prints: bool | None = None,
+        refresh_cache: bool | None = None,
+        on_completion: Sequence[Hook] | None = None,
+        on_failure: Sequence[Hook] | None = None,
+        on_running: Sequence[Hook] | None = None,
+        on_rollback: Sequence[Hook] | None = None,
+        on_commit: Sequence[Hook] | None = None,
+        retry_condition_fn: Callable[..., Any] | None = None,
+        viz_return_value: Any = None,
+        asset_deps: Sequence[Any] | None = None,
+    ) -> None:
+        self.isclassmethod = isinstance(fn, classmethod)
+        self.isstaticmethod = isinstance(fn, staticmethod)
+        if isinstance(fn, classmethod | staticmethod):
+            fn = cast("Callable[P, R]", fn.__func__)
+        if not callable(fn):
+            raise TypeError(f"'fn' must be callable, not {fn!r}; @task decorates a function")
+        self.fn: Callable[P, R] = fn
+        update_wrapper(self, fn)
+        self.isasync, self.isgenerator = colour(fn)
+        self.name = name or getattr(fn, "__name__", None) or type(fn).__name__
+        self.description = description or inspect.getdoc(fn)
+        self.signature = Signature(fn, reserved=("return_state", "wait_for"))
+        self.tags: set[str] = set(tags or ())
+        self.version = version
+        origin = f"{getattr(fn, '__module__', '')}.{getattr(fn, '__qualname__', self.name)}"
+        self.task_key = f"{self.name}-{zlib.crc32(origin.encode('utf-8', 'replace')):08x}"
+
+        self._check_name_and_hooks(task_run_name, on_completion, on_failure, on_running, on_commit, on_rollback)
+        self.task_run_name = task_run_name
+        self.on_completion_hooks: list[Hook] = list(on_completion or ())
+        self.on_failure_hooks: list[Hook] = list(on_failure or ())
+        self.on_running_hooks: list[Hook] = list(on_running or ())
+        self.on_rollback_hooks: list[Hook] = list(on_rollback or ())
+        self.on_commit_hooks: list[Hook] = list(on_commit or ())
+
+        self._set_retries(retries, retry_delay_seconds, retry_jitter_factor, retry_condition_fn)
+        self._set_caching(cache_policy, cache_key_fn, persist_result, result_storage, result_serializer, result_storage_key)
+        self.cache_expiration = cache_expiration
+        self.refresh_cache = refresh_cache
+        self.cache_result_in_memory = cache_result_in_memory
+        self.timeout_seconds = None if timeout_seconds is None else float(timeout_seconds)
+        self.log_prints = log_prints
+        self.viz_return_value = viz_return_value
+        self.asset_deps = list(asset_deps or ())
+
+    # -- options -----------------------------------------------------------------------------------------------------
+
+    def _check_name_and_hooks(self, task_run_name: Any, *hook_lists: Any) -> None:
+        if task_run_name is not None and not isinstance(task_run_name, str) and not callable(task_run_name):
+            raise TypeError(
+                "Expected string or callable for 'task_run_name'; got"
+                f" {type(task_run_name).__name__} instead (task {self.name!r})."
+            )
+        check_hooks(
+            f"task {self.name!r}",
+            dict(
+                zip(("on_completion", "on_failure", "on_running", "on_commit", "on_rollback"), hook_lists, strict=True)
+            ),
+        )
+
+    def _set_retries(
+        self, retries: int | None, delay: RetryDelays, jitter: float | None, condition: Callable[..., Any] | None
+    ) -> None:
+        self.retries = settings().tasks_default_retries if retries is None else retries
+        if delay is None:
+            delay = settings().tasks_default_retry_delay_seconds
+        if callable(delay):
+            delay = delay(self.retries)
+        self.retry_delay_seconds: float | list[float] = (
+            delay if isinstance(delay, int | float) else [float(seconds) for seconds in delay]
+        )
+        if isinstance(self.retry_delay_seconds, list) and len(self.retry_delay_seconds) > MAX_RETRY_DELAYS:
+            raise ValueError(f"Can not configure more than {MAX_RETRY_DELAYS} retry delays per task (task {self.name!r}).")
+        if jitter is not None and jitter < 0:
+            raise ValueError(f"`retry_jitter_factor` must be >= 0, not {jitter} (task {self.name!r}).")
+        self.retry_jitter_factor = jitter
+        if condition is not None and not callable(condition):
+            raise TypeError(f"Expected `retry_condition_fn` to be callable, got {type(condition).__name__} instead.")
+        self.retry_condition_fn = condition
+
+    def _set_caching(
+        self,
+        cache_policy: Any,
+        cache_key_fn: Any,
+        persist_result: bool | None,
+        result_storage: Any,
+        result_serializer: Any,
+        result_storage_key: str | None,
+    ) -> None:
+        self.cache_key_fn = cache_key_fn
+        self.result_storage = result_storage
+        self.result_serializer = result_serializer
+        self.result_storage_key = result_storage_key
+        # resolved on first use (`cache_policy`), so that a task without results never imports the machinery
+        self._cache_policy = cache_policy
+        wants_result = (
+            (cache_policy is not NotSet and cache_policy is not None and not _is_no_cache(cache_policy))
+            or cache_key_fn is not None
+            or result_storage_key is not None
+            or result_storage is not None
+            or result_serializer is not None
+        )
+        if persist_result is None and wants_result:
+            persist_result = True
+        self.persist_result = persist_result
+        if persist_result is False and (wants_result and (cache_key_fn or cache_policy not in (NotSet, None))):
+            from riverrun.logging import get_logger
+
+            get_logger("tasks").warning(
+                "Ignoring the cache policy of task %r because its `persist_result` is False", self.name
+            )
+        if cache_key_fn is not None and cache_policy not in (NotSet, None):
+            from riverrun.logging import get_logger
+
+            get_logger("tasks").warning(
+                "Both `cache_policy` and `cache_key_fn` are set on task %r. `cache_key_fn` will be used.", self.name
+            )
+
+    @property
+    def cache_policy(self) -> "CachePolicy | None":
+        """The policy that decides when a result is reused; None when results are not kept or named by hand."""
+        from riverrun.cache_policies import DEFAULT, NO_CACHE, CachePolicy
+
+        if self.persist_result is False:
+            return None
+        if self.cache_key_fn is not None:
+            return CachePolicy.from_cache_key_fn(self.cache_key_fn)
+        if self._cache_policy is None:
+            return NO_CACHE
+        if self._cache_policy is not NotSet:
+            return cast("CachePolicy", self._cache_policy)
+        if self.result_storage_key is not None:
+            return None
+        return NO_CACHE if settings().tasks_default_no_cache else DEFAULT
+
+    @cache_policy.setter
+    def cache_policy(self, policy: "CachePolicy | None") -> None:
+        self._cache_policy = policy
+        self.cache_key_fn = None
+
+    @property
+    def ismethod(self) -> bool:
+        """Whether the task wraps a bound method."""
+        return isinstance(self.fn, MethodType)
+
+    @property
+    def source_code(self) -> str | None:
+        """The source of the function, None where there is none to be read."""
+        try:
+            return inspect.getsource(self.fn)
+        except (TypeError, OSError):
+            return None
+
+    def policy(self) -> RunPolicy:
+        """The retry policy as runs carry it."""
+        return RunPolicy(
+            retries=self.retries, retry_delay=self.retry_delay_seconds, retry_jitter_factor=self.retry_jitter_factor
+        )
+
+    def with_options(self, **options: Any) -> "Task[P, R]":
+        """A copy of the task with some options replaced; the options are those of `@task`.
+
+        Raises TypeError for an option that does not exist.
+        """
+        kept: dict[str, Any] = {
+            "name": self.name,
+            "description": self.description,
+            "tags": set(self.tags),
+            "version": self.version,
+            "cache_policy": self._cache_policy,
+            "cache_key_fn": self.cache_key_fn,
+            "cache_expiration": self.cache_expiration,
+            "task_run_name": self.task_run_name,
+            "retries": self.retries,
+            "retry_delay_seconds": self.retry_delay_seconds,
+            "retry_jitter_factor": self.retry_jitter_factor,
+            "persist_result": self.persist_result,
+            "result_storage": self.result_storage,
+            "result_serializer": self.result_serializer,
+            "result_storage_key": self.result_storage_key,
+            "cache_result_in_memory": self.cache_result_in_memory,
+            "timeout_seconds": self.timeout_seconds,
+            "log_prints": self.log_prints,
+            "refresh_cache": self.refresh_cache,
+            "on_completion": self.on_completion_hooks,
+            "on_failure": self.on_failure_hooks,
+            "on_running": self.on_running_hooks,
+            "on_rollback": self.on_rollback_hooks,
+            "on_commit": self.on_commit_hooks,
+            "retry_condition_fn": self.retry_condition_fn,
+            "viz_return_value": self.viz_return_value,
+            "asset_deps": self.asset_deps,
+        }
+        unknown = set(options) - set(kept)
+        if unknown:
+            raise TypeError(f"Task.with_options() got unexpected option(s): {', '.join(sorted(unknown))}")
+        nullable = {"task_run_name", "persist_result", "result_storage", "result_serializer", "result_storage_key",
+                    "refresh_cache", "log_prints"}  # fmt: skip
+        for option, value in options.items():
+            if value is NotSet or (value is None and option not in nullable):
+                continue
+            kept[option] = value
+        if "cache_policy" in options and options["cache_policy"] is not NotSet and "cache_key_fn" not in options:
+            kept["cache_key_fn"] = None
+        if "cache_key_fn" in options and options["cache_key_fn"] is not None and "cache_policy" not in options:
+            kept["cache_policy"] = NotSet
+        return type(self)(self.fn, **kept)
+
+    # -- hooks as decorators -----------------------------------------------------------------------------------------
+
+    def on_completion(self, fn: T) -> T:
+        """Add a hook `fn(task, run, state)` for runs that complete."""
+        self.on_completion_hooks.append(fn)
+        return fn
+
+    def on_failure(self, fn: T) -> T:
+        """Add a hook `fn(task, run, state)` for runs that fail."""
+        self.on_failure_hooks.append(fn)
+        return fn
+
+    def on_running(self, fn: T) -> T:
+        """Add a hook `fn(task, run, state)` for runs that begin an attempt."""
+        self.on_running_hooks.append(fn)
+        return fn
+
+    def on_commit(self, fn: T) -> T:
+        """Add a hook `fn(transaction)` for when the transaction of a run commits."""
+        self.on_commit_hooks.append(fn)
+        return fn
+
+    def on_rollback(self, fn: T) -> T:
+        """Add a hook `fn(transaction)` for when the transaction of a run is rolled back."""
+        self.on_rollback_hooks.append(fn)
+        return fn
+
+    # -- running -----------------------------------------------------------------------------------------------------
+
+    def __get__(self, instance: Any, owner: Any) -> "Task[P, R]":
+        """Bind to an instance or class, as functions do."""
+        if self.isstaticmethod:
+            return self
+        target = owner if self.isclassmethod else instance
+        if target is None:
+            return self
+        bound = copy.copy(self)
+        bound.fn = MethodType(self.fn, target)
+        bound.signature = Signature(bound.fn, reserved=("return_state", "wait_for"))
+        return bound
+
+    @overload
+    def __call__(
+        self, *args: P.args, return_state: Literal[True], wait_for: Any = None, **kwargs: P.kwargs
+    ) -> "State[R]": ...
+
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+
+    def __call__(self, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any) -> Any:
+        """Run the task here and now; a coroutine for an async task.
+
+        Gives the function's result (or raises its exception), or with `return_state=True` the run's final state.
+        """
+        if get_task_viz_tracker() is not None:
+            return track_viz_task(
+                self.isasync, self.name, self.signature.bind(args, kwargs), viz_return_value=self.viz_return_value
+            )
+        parameters = self.signature.bind(args, kwargs)
+        if self.isgenerator:
+            from riverrun.engine.streams import astream, stream
+
+            start = astream if self.isasync else stream
+            return start(lambda: TaskRunLife(self, args, kwargs, parameters, wait_for), return_state=return_state)
+        if self.isasync:
+            return arun_task(self, args, kwargs, parameters, wait_for, return_state)
+        return run_task(TaskRunLife(self, args, kwargs, parameters, wait_for), return_state)
+
+    def submit(self, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any) -> Any:
+        """Hand a run to the flow's task runner and go on: a future, or with `return_state=True` the final state.
+
+        Raises RuntimeError outside of a flow run.
+        """
+        parameters = self.signature.bind(args, kwargs)
+        if get_task_viz_tracker() is not None:
+            from riverrun.visualize import submitted_viz_value
+
+            return submitted_viz_value(self, parameters)
+        future = self._runner().submit(self, parameters, wait_for=wait_for)
+        if return_state:
+            future.wait()
+            return future.state
+        return future
+
+    def map(
+        self, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any
+    ) -> "PrefectFutureList[PrefectFuture[R]] | list[State[R]]":
+        """Submit one run per item of the iterable arguments, which must be of one length.
+
+        Wrap an argument in `unmapped` to pass it whole to each run. Raises MappingMissingIterable, MappingLengthMismatch.
+        """
+        from riverrun.engine.inputs import expand_for_map
+
+        parameters = self.signature.bind(args, kwargs, defaults=False)
+        if get_task_viz_tracker() is not None:
+            from riverrun.visualize import submitted_viz_value
+
+            return cast(Any, submitted_viz_value(self, parameters))
+        runner = self._runner()
+        from riverrun.futures import PrefectFutureList
+
+        futures: PrefectFutureList[Any] = PrefectFutureList(
+            runner.submit(self, self.signature.complete(item), wait_for=wait_for) for item in expand_for_map(self, parameters)
+        )
+        if return_state:
+            futures.wait()
+            return [future.state for future in futures]
+        return futures
+
+    def _runner(self) -> Any:
+        context = FlowRunContext.var.get()
+        if context is None or context.task_runner is None:
+            raise RuntimeError(
+                f"Unable to determine task runner to use for submission of task {self.name!r}: it is submitted outside of"
+                " a flow run. Call it from a function decorated with @flow, or call it directly."
+            )
+        return context.task_runner
+
+    def prints_to_log(self, context: FlowRunContext | None) -> bool:
+        """Whether `print` in this task goes to the run's log: the task's option, else the flow run's, else the setting."""
+        if self.log_prints is not None:
+            return self.log_prints
+        return context.log_prints if context is not None else settings().logging_log_prints
+
+    def __repr__(self) -> str:
+        return f"<Task {self.name!r}>"
+
+
+def colour(fn: Callable[..., Any]) -> tuple[bool, bool]:
+    """(is async, is generator) of a function, method or callable object."""
+    candidates = [inspect.unwrap(fn), fn]
+    if not inspect.isroutine(fn) and hasattr(fn, "__call__"):  # noqa: B004 - the method itself is looked at
+        candidates.append(fn.__call__)  # type: ignore[operator]
+    inner = getattr(fn, "func", None)  # functools.partial
+    if inner is not None:
+        candidates.append(inner)
+    asyncgen = any(inspect.isasyncgenfunction(each) for each in candidates)
+    generator = any(inspect.isgeneratorfunction(each) for each in candidates)
+    coroutine = any(inspect.iscoroutinefunction(each) for each in candidates)
+    return asyncgen or coroutine, asyncgen or generator
+
+
+def check_hooks(owner: str, hooks: Mapping[str, Any]) -> None:
+    """Raise TypeError unless each is None or a list of callables."""
+    for kind, fns in hooks.items():
+        if fns is None:
+            continue
+        if isinstance(fns, str) or not isinstance(fns, Iterable):
+            raise TypeError(
+                f"Expected iterable for '{kind}'; got {type(fns).__name__} instead. Please provide a list of hooks to"
+                f" '{kind}' of {owner}:\n\n@decorator({kind}=[hook1, hook2])"
+            )
+        for fn in fns:
+            if not callable(fn):
+                raise TypeError(
+                    f"Expected callables in '{kind}'; got {type(fn).__name__} instead. Please provide a list of hooks to"
+                    f" '{kind}' of {owner}:\n\n@decorator({kind}=[hook1, hook2])"
+                )
+
+
+def _is_no_cache(policy: Any) -> bool:
+    return type(policy).__name__ == "_None" or type(policy).__name__ == "NoCache"
+
+
+@overload
+def task(__fn: Callable[P, R]) -> Task[P, R]: ...
+
+
+@overload
+def task(__fn: None = None, **options: Any) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+
+
+def task(__fn: Any = None, **options: Any) -> Any:
+    """Make a task of a function: `@task`, or `@task(retries=3, ...)` with the options of `Task`."""
+    if __fn is None:
+        return lambda fn: Task(fn, **options)
+    return Task(__fn, **options)
