@@ -1,0 +1,195 @@
+"""The journal of this process: everything that runs here and is to be remembered is appended to it.
+
+One writer per process, opened by the first record and known by a random id; a forked child opens its own. Functions here work
+on whatever sink is in use: the process's spool on disk, or what `use` put in its place. This module must not know what
+becomes of records (`wire.spool` reads them, `server.ingest` stores them), and must stay light to import.
+"""
+
+import atexit
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol, TypeVar
+
+from riverrun.base.config import settings
+from riverrun.client.journal.writer import Journal, Options
+from riverrun.wire.journal import JournalRecord
+
+__all__ = [
+    "Journal",
+    "MemoryJournal",
+    "Options",
+    "Sink",
+    "append",
+    "append_all",
+    "close",
+    "current_writer",
+    "flush",
+    "follow_settings",
+    "on_long_chain",
+    "use",
+]
+
+
+class Sink(Protocol):
+    """Where records go. May be called from any thread."""
+
+    def append(self, record: JournalRecord) -> None: ...
+    def append_all(self, records: Iterable[JournalRecord]) -> None: ...
+    def flush(self, timeout: float | None = None) -> bool: ...
+
+
+class MemoryJournal:
+    """Records in a list, for tests: no disk, no thread."""
+
+    def __init__(self) -> None:
+        self.records: list[JournalRecord] = []
+        self.append = self.records.append
+        self.append_all = self.records.extend
+
+    def flush(self, timeout: float | None = None) -> bool:  # noqa: ARG002 - the signature of a sink
+        return True
+
+
+def _ingest_in_background() -> object:
+    from riverrun.client.local import ingest_in_background
+
+    return ingest_in_background()
+
+
+#: Called (from a background thread) when the spool grows long and no server takes it over. May be replaced.
+on_long_chain: Callable[[], object] = _ingest_in_background
+
+_S = TypeVar("_S", bound=Sink)
+_opening = threading.RLock()
+_journal: Journal | None = None
+
+
+class _Process:
+    """The sink of a process that has not written yet: opens the journal and puts it in its own place."""
+
+    def append(self, record: JournalRecord) -> None:
+        _open().append(record)
+
+    def append_all(self, records: Iterable[JournalRecord]) -> None:
+        _open().append_all(records)
+
+    def flush(self, timeout: float | None = None) -> bool:
+        return _journal is None or _journal.flush(timeout)
+
+
+_process: Sink = _Process()
+_sink: Sink = _process
+
+
+def append(record: JournalRecord) -> None:
+    """Write a record down. When this returns, a killed process does not lose it.
+
+    Never raises for a value that cannot be encoded (it is replaced by the nearest that can) nor for a disk that is full or cannot be
+    written (records wait in memory and are written later).
+    """
+    _sink.append(record)
+
+
+def append_all(records: Iterable[JournalRecord]) -> None:
+    """Write records down next to each other; otherwise as `append`."""
+    _sink.append_all(records)
+
+
+def flush(timeout: float | None = None) -> bool:
+    """Have everything appended so far in the file and synced to the disk.
+
+    Returns False if the disk refuses or takes longer than `timeout` seconds; nothing is lost by that as long as the process lives.
+    """
+    return _sink.flush(timeout)
+
+
+def current_writer() -> bytes | None:
+    """The 16-byte id of this process's writer, None as long as it has not written."""
+    return None if _journal is None else _journal.writer
+
+
+def follow_settings() -> None:
+    """Close the journal if the settings name another directory by now; the next record opens one there."""
+    journal = _journal
+    if journal is not None and journal.options.directory != settings().journal_dir:
+        close()
+
+
+def close() -> None:
+    """Write and sync everything and let the spool go. A later record opens a new one, under a new writer id."""
+    global _journal, _sink
+    with _opening:
+        journal, _journal = _journal, None
+        if _sink is journal:
+            _sink = _process
+    if journal is not None:
+        journal.close()
+
+
+@contextlib.contextmanager
+def use(sink: _S) -> Iterator[_S]:
+    """Send the records of the whole process, all threads, to another sink for a while."""
+    global _sink
+    former, _sink = _sink, sink
+    try:
+        yield sink
+    finally:
+        # The journal that was in use may have been closed, or left behind by a fork, meanwhile.
+        _sink = _process if isinstance(former, Journal) and former is not _journal else former
+
+
+def _open() -> Journal:
+    global _journal, _sink
+    with _opening:
+        if _journal is None:
+            now = settings()
+            _journal = Journal(
+                Options(
+                    directory=now.journal_dir,
+                    segment_bytes=now.journal_segment_bytes,
+                    ingest_bytes=now.journal_ingest_bytes,
+                    max_bytes=now.journal_max_bytes,
+                    memory_bytes=now.journal_memory_bytes,
+                    on_long_chain=_long_chain,
+                )
+            )
+        if _sink is _process:
+            _sink = _journal
+        return _journal
+
+
+_hook_failed = False
+
+
+def _long_chain() -> None:
+    global _hook_failed
+    try:
+        on_long_chain()
+    except Exception as error:  # noqa: BLE001 - edge: an ingestion that fails to start must not end the journal's keeper
+        if not _hook_failed and sys.stderr is not None:
+            _hook_failed = True
+            sys.stderr.write(
+                f"riverrun could not start the ingestion of its journal in {settings().journal_dir}: "
+                f"{type(error).__name__}: {error}. The journal is kept; any riverrun command that reads ingests it.\n"
+            )
+
+
+def _before_fork() -> None:
+    if _journal is not None:
+        _journal.before_fork()
+
+
+def _after_fork_in_child() -> None:
+    global _journal, _opening, _sink
+    journal, _journal, _opening = _journal, None, threading.RLock()
+    if journal is not None:
+        journal.abandon()
+        if _sink is journal:
+            _sink = _process
+
+
+os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)
+atexit.register(close)

@@ -1,0 +1,123 @@
+"""The directory of one spool as its owner keeps it: made complete, locked for life, made anew if somebody removed it."""
+
+import errno
+import fcntl
+import os
+import shutil
+from pathlib import Path
+from typing import Final
+
+from riverrun.client.journal.segment import Segment, is_mappable, make_segment
+from riverrun.wire import owner
+from riverrun.wire.spool import OPENING, Spool, segment_name, side_name
+
+_NO_LOCKS_HERE: Final = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
+
+
+class Directory:
+    """A spool's directory. Raises OSError where the disk refuses; the journal's lock guards it."""
+
+    __slots__ = ("_index", "_lock_fd", "_mappable", "_wanted_mappable", "path", "writer")
+
+    def __init__(self, journal_dir: Path, writer: bytes, mappable: bool | None) -> None:
+        self.path = journal_dir / writer.hex()
+        self.writer = writer
+        self._wanted_mappable = mappable
+        self._mappable = False
+        self._lock_fd = -1
+        self._index = 0
+
+    @property
+    def is_open(self) -> bool:
+        return self._lock_fd >= 0
+
+    def open(self) -> None:
+        """Make it under another name first, so that readers never see half of one."""
+        journal_dir = self.path.parent
+        journal_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        opening = journal_dir / f"{OPENING}{self.path.name}"
+        shutil.rmtree(opening, ignore_errors=True)
+        opening.mkdir(mode=0o700)
+        lock_fd = -1
+        try:
+            lock_fd = os.open(opening / owner.LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno not in _NO_LOCKS_HERE:
+                    raise
+            owner.write_header(opening, owner.describe_self(self.writer))
+            opening.rename(self.path)
+        except BaseException:
+            if lock_fd >= 0:
+                os.close(lock_fd)
+            shutil.rmtree(opening, ignore_errors=True)
+            raise
+        self._lock_fd = lock_fd
+        self._mappable = is_mappable(self.path) if self._wanted_mappable is None else self._wanted_mappable
+
+    def is_in_place(self) -> bool:
+        """Whether it is still where it was made, and not removed or set aside by a mistaken reader."""
+        try:
+            there, ours = os.stat(self.path / owner.LOCK), os.fstat(self._lock_fd)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
+
+    def reopen(self) -> int:
+        """Make it anew; the former lock, to be given to `settle` or `undo`."""
+        former = self._lock_fd
+        self.open()
+        return former
+
+    def settle(self, former: int) -> None:
+        os.close(former)
+
+    def undo(self, former: int) -> None:
+        """Take `reopen` back."""
+        os.close(self._lock_fd)
+        self._lock_fd = former
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def next_path(self) -> Path:
+        """Where the next segment goes. Numbers are never used twice, and the order of numbers is that of the frames."""
+        self._index += 1
+        return self.path / segment_name(self._index)
+
+    def make_segment(self, path: Path, capacity: int) -> Segment:
+        return make_segment(path, capacity, mappable=self._mappable)
+
+    def write_side(self, payload: bytes, seq: int) -> Path:
+        """Write a long payload beside the segments: whole or not at all under its name."""
+        side = self.path / side_name(seq)
+        fresh = side.with_suffix(".new")
+        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            with open(fd, "wb") as file:
+                file.write(payload)
+            fresh.rename(side)
+        except BaseException:
+            fresh.unlink(missing_ok=True)
+            raise
+        return side
+
+    def show_life(self) -> None:
+        """Let readers that cannot look the process up see that it lives."""
+        os.utime(self._lock_fd)
+
+    def close(self, last: int) -> None:
+        """Say that nothing follows record `last` and let go; removes everything if all of it was taken over already."""
+        fd, self._lock_fd = self._lock_fd, -1
+        try:
+            if Spool(self.path).released >= last:
+                shutil.rmtree(self.path, ignore_errors=True)
+            else:
+                owner.mark_closed(self.path)
+        finally:
+            os.close(fd)
+
+    def abandon(self) -> None:
+        """In a forked child: let go of the parent's lock without touching anything."""
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1

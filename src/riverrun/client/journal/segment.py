@@ -1,0 +1,175 @@
+"""The files that frames are copied into: memory-mapped where that is safe, written to where it is not.
+
+A mapped segment is preallocated before it is mapped: a page that cannot be had on a full disk must be a clean error at creation,
+never SIGBUS at the copy. Both kinds raise `ValueError` when a frame does not fit any more.
+"""
+
+import contextlib
+import errno
+import mmap
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Protocol
+
+#: File systems on which a preallocated, mapped page can always be written: local ones that write in place.
+_MAPPABLE: Final = frozenset({"ext2", "ext3", "ext4", "xfs", "f2fs", "tmpfs", "ramfs", "overlay"})
+_NOT_SUPPORTED: Final = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENODEV})
+_MADV_POPULATE_WRITE: Final = 23
+_TOUCHED_AT_ONCE: Final = 1 << 18
+
+
+class Segment(Protocol):
+    """A file of frames under construction. `end` is where the last frame that was accounted for ends."""
+
+    capacity: int
+    end: int
+    #: Copies one frame behind the last; ValueError if there is no room, OSError if the disk refuses.
+    write: Callable[[bytes], object]
+    #: Where the last copied frame ends.
+    tell: Callable[[], int]
+
+    def read(self, start: int, end: int) -> bytes: ...
+    def touch(self) -> None: ...
+    def sync(self) -> None: ...
+    def close(self, *, trim: bool) -> None: ...
+
+
+class Unopened:
+    """Stands for the segment of a journal that has none: nothing fits."""
+
+    capacity = end = 0
+
+    def write(self, frame: bytes) -> object:
+        raise ValueError(f"no segment for {len(frame)} bytes yet")
+
+    def tell(self) -> int:
+        return 0
+
+    def read(self, start: int, end: int) -> bytes:  # noqa: ARG002
+        return b""
+
+    def touch(self) -> None:
+        pass
+
+    def sync(self) -> None:
+        pass
+
+    def close(self, *, trim: bool) -> None:
+        pass
+
+
+class MappedSegment:
+    """A preallocated file, mapped: a frame costs a copy and no system call."""
+
+    __slots__ = ("_fd", "_map", "capacity", "end", "tell", "write")
+
+    def __init__(self, path: Path, capacity: int) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            os.posix_fallocate(self._fd, 0, capacity)
+            self._map = mmap.mmap(self._fd, capacity, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+        except BaseException:
+            os.close(self._fd)
+            path.unlink()
+            raise
+        self.capacity = capacity
+        self.end = 0
+        self.write = self._map.write
+        self.tell = self._map.tell
+
+    def read(self, start: int, end: int) -> bytes:
+        return self._map[start:end]
+
+    def touch(self) -> None:
+        """Fault the pages in, so that appending does not have to."""
+        for start in range(0, self.capacity, _TOUCHED_AT_ONCE):
+            try:
+                self._map.madvise(_MADV_POPULATE_WRITE, start, min(_TOUCHED_AT_ONCE, self.capacity - start))
+            except OSError:  # Linux before 5.14
+                for page in range(start, min(start + _TOUCHED_AT_ONCE, self.capacity), mmap.PAGESIZE):
+                    self._map[page] = 0
+
+    def sync(self) -> None:
+        os.fdatasync(self._fd)
+
+    def close(self, *, trim: bool) -> None:
+        """Unmap; `trim` gives the unused rest of the file back."""
+        used = self._map.tell()
+        self._map.close()
+        if trim:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._fd, used)
+        os.close(self._fd)
+
+
+class WrittenSegment:
+    """A file that grows by one write per frame, for file systems where mapping is not safe."""
+
+    __slots__ = ("_fd", "_size", "capacity", "end", "tell", "write")
+
+    def __init__(self, path: Path, capacity: int) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        self.capacity = capacity
+        self.end = self._size = 0
+        self.write = self._write
+        self.tell = self._tell
+
+    def _write(self, frame: bytes) -> None:
+        if self._size + len(frame) > self.capacity:
+            raise ValueError("no room in this segment")
+        try:
+            written = os.pwrite(self._fd, frame, self._size)
+            while written < len(frame):
+                # A full disk takes a part without an error; only the next write says why.
+                written += os.pwrite(self._fd, frame[written:], self._size + written)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._fd, self._size)
+            raise
+        self._size += len(frame)
+
+    def _tell(self) -> int:
+        return self._size
+
+    def read(self, start: int, end: int) -> bytes:
+        return os.pread(self._fd, end - start, start)
+
+    def touch(self) -> None:
+        pass
+
+    def sync(self) -> None:
+        os.fdatasync(self._fd)
+
+    def close(self, *, trim: bool) -> None:  # noqa: ARG002 - it never holds more than was written
+        os.close(self._fd)
+
+
+def make_segment(path: Path, capacity: int, *, mappable: bool) -> Segment:
+    """A new segment; raises OSError when the disk is full or refuses."""
+    if mappable:
+        try:
+            return MappedSegment(path, capacity)
+        except OSError as error:
+            if error.errno not in _NOT_SUPPORTED:
+                raise
+    return WrittenSegment(path, capacity)
+
+
+def is_mappable(directory: Path) -> bool:
+    """Whether the file system of a directory is known to keep the promise of preallocation."""
+    if not hasattr(os, "posix_fallocate"):
+        return False
+    wanted = os.path.realpath(directory)
+    best, kind = "", ""
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
+            for line in mounts:
+                fields, _, tail = line.partition(" - ")
+                point = fields.split(" ")[4].replace("\\040", " ")
+                inside = wanted == point or wanted.startswith(point.rstrip("/") + "/")
+                if inside and len(point) >= len(best):
+                    best, kind = point, tail.split(" ")[0]
+    except (OSError, IndexError):
+        return False
+    return kind in _MAPPABLE
