@@ -1,0 +1,122 @@
+"""A database: where it is, its connections for reading and writing, its dialect's verbs, its lock.
+
+SQLite: WAL with synchronous=FULL, one writing process (`lock`), readers on connections of their own that cannot write.
+PostgreSQL: psycopg 3. Nothing here knows tables; `schema.py` brings them up to date.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.pool import QueuePool
+
+from riverrun.base.errors import InputError
+from riverrun.server.db import sqlite
+from riverrun.server.db.lock import DatabaseLock
+
+_READERS = 4
+
+
+class Database:
+    """An open store. Make it with `open_database`; close it with `close()` or as a context manager."""
+
+    def __init__(self, url: sa.URL, read_only: bool) -> None:
+        self.url = url
+        self.read_only = read_only
+        self.path: Path | None = None
+        self.lock: DatabaseLock | None = None
+        self.verbs: ModuleType
+        if url.get_backend_name() == "sqlite":
+            self.path = Path(url.database or "")
+            self.lock = DatabaseLock(self.path)
+            self.verbs = sqlite
+            self._open_sqlite(self.path)
+        else:
+            from riverrun.server.db import postgres
+
+            postgres.require()
+            self.verbs = postgres
+            self._open_postgres()
+
+    def _open_sqlite(self, path: Path) -> None:
+        self.engine = sa.create_engine(
+            "sqlite://", creator=lambda: sqlite.connect_writer(path), poolclass=QueuePool, pool_size=1, max_overflow=0
+        )
+        # the driver is in autocommit mode; a transaction takes the write lock when it begins, so it cannot fail later
+        event.listen(self.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+        self.readers = sa.create_engine(
+            "sqlite://", creator=lambda: sqlite.connect_reader(path), poolclass=QueuePool, pool_size=_READERS
+        )
+
+    def _open_postgres(self) -> None:
+        self.engine = sa.create_engine(self.url, pool_size=_READERS, pool_pre_ping=True)
+        self.readers = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """One transaction: committed at the end of the block, rolled back when it raises."""
+        with self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """A connection for reading; every statement sees the store as it is when it starts."""
+        with self.readers.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def cursor(self) -> Iterator[Any]:
+        """One transaction on the driver's own cursor, for the verbs of the dialect."""
+        with self.engine.begin() as connection:
+            cursor = connection.connection.cursor()
+            try:
+                yield cursor
+            finally:
+                cursor.close()
+
+    def close(self) -> None:
+        """Close every connection and free the lock if it is held."""
+        self.readers.dispose()
+        self.engine.dispose()
+        if self.lock is not None:
+            self.lock.release()
+
+    def __enter__(self) -> "Database":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def parse_url(url: str) -> sa.URL:
+    """The SQLAlchemy URL of a store; drivers that people carry over from elsewhere are replaced by ours.
+
+    Raises InputError on anything but a SQLite file or PostgreSQL.
+    """
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError as error:
+        raise InputError(f"{url!r} is not a database URL; use sqlite:////path/file.db or postgresql://host/name") from error
+    backend = parsed.drivername.partition("+")[0]
+    if backend in ("postgresql", "postgres"):
+        return parsed.set(drivername="postgresql+psycopg")
+    if backend == "sqlite":
+        if not parsed.database or parsed.database == ":memory:":
+            raise InputError(f"{url!r} names no file; a store is read by several processes and must be a file")
+        return parsed.set(drivername="sqlite", database=str(Path(parsed.database).expanduser()), query={})
+    raise InputError(f"{url!r}: a store is SQLite or PostgreSQL, not {backend!r}")
+
+
+def open_database(url: str | Path, *, read_only: bool = False) -> Database:
+    """Open a store by URL or by the path of its SQLite file. Connects lazily; `schema.upgrade` makes the tables."""
+    parsed = sa.URL.create("sqlite", database=str(url)) if isinstance(url, Path) else parse_url(url)
+    return Database(parsed, read_only)
+
+
+#: what the drivers raise when the file or the server cannot be reached or is damaged
+CONNECTION_ERRORS = (sa.exc.OperationalError, sqlite3.OperationalError, sqlite3.DatabaseError)

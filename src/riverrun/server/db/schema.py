@@ -1,0 +1,62 @@
+"""Bring a store's tables up to date. Alembic is imported only when the version row differs from ours."""
+
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from riverrun.base.errors import UnavailableError
+from riverrun.server.db.engine import Database
+
+#: the newest revision; a test holds it equal to the head of `migrations/versions`
+HEAD = "0001"
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def version(database: Database) -> str | None:
+    """The revision of the store's tables; None where there are none."""
+    with database.read() as connection:
+        if database.path is not None:
+            found = connection.exec_driver_sql("SELECT 1 FROM sqlite_master WHERE name='alembic_version'").first()
+        else:
+            found = connection.exec_driver_sql("SELECT to_regclass('alembic_version')").scalar()
+        if not found:
+            return None
+        return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def is_current(database: Database) -> bool:
+    """Whether the tables are the ones this code knows."""
+    if database.path is not None and not database.path.exists():
+        return False
+    return version(database) == HEAD
+
+
+def upgrade(database: Database, revision: str = "head") -> None:
+    """Bring the tables to `revision`, each revision in a transaction. The caller holds the lock on SQLite.
+
+    Raises UnavailableError when a newer riverrun has already changed them.
+    """
+    if revision == "head" and is_current(database):
+        return
+    from alembic import command
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    exists = database.path is None or database.path.exists()
+    current = version(database) if exists else None
+    if current is not None and current not in {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}:
+        raise UnavailableError(
+            f"The store {database.url.render_as_string()} was made by a newer riverrun (schema {current}, this one knows {HEAD}): "
+            "upgrade riverrun here."
+        )
+    with database.engine.begin() as connection:
+        if database.path is None:
+            # two replicas that start together: the second waits here, then finds nothing to do
+            connection.execute(sa.text("SELECT pg_advisory_xact_lock(7274)"))
+        config.attributes["connection"] = connection
+        if revision == "head" or current is None or revision > current:
+            command.upgrade(config, revision)
+        else:
+            command.downgrade(config, revision)

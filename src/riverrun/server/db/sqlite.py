@@ -1,0 +1,141 @@
+"""Dialect verbs for SQLite, on plain DBAPI cursors. `postgres.py` has the same names; one test suite runs through both.
+
+One process writes at a time (`db.lock`) inside `BEGIN IMMEDIATE`, so nothing here locks rows.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from sqlalchemy import Table
+
+#: SQLite keeps NUL characters in texts
+NUL_REPLACEMENT = "\0"
+
+WRITER_CACHE_KIB = 16 * 1024
+READER_CACHE_KIB = 2 * 1024
+BUSY_TIMEOUT_MS = 30_000
+JOURNAL_SIZE_LIMIT = 64 * 1024 * 1024
+#: pages of the write-ahead log after which a commit copies them into the database
+CHECKPOINT_PAGES = 4000
+
+
+def connect_writer(path: Path) -> sqlite3.Connection:
+    """A connection that writes; makes the file (0600) and its directory (0700) where they are missing."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
+    connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+    # before the first table, else only a VACUUM could turn it on
+    connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute(f"PRAGMA journal_size_limit={JOURNAL_SIZE_LIMIT}")
+    connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
+    connection.execute(f"PRAGMA cache_size=-{WRITER_CACHE_KIB}")
+    return connection
+
+
+def connect_reader(path: Path) -> sqlite3.Connection:
+    """A connection that only reads. On a read-only directory without a write-ahead log the file is taken as unchanging."""
+    address = f"file:{quote(str(path))}?mode=ro"
+    connection = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+    except sqlite3.OperationalError:
+        connection.close()
+        if not path.exists() or os.access(path.parent, os.W_OK) or path.with_name(path.name + "-wal").exists():
+            raise
+        connection = sqlite3.connect(address + "&immutable=1", uri=True, isolation_level=None, check_same_thread=False)
+    connection.execute(f"PRAGMA cache_size=-{READER_CACHE_KIB}")
+    connection.execute("PRAGMA query_only=ON")
+    return connection
+
+
+def is_data_error(error: BaseException) -> bool:
+    """Whether the database refused a value or a duplicate: the rows are at fault, others may pass."""
+    return isinstance(
+        error, sqlite3.IntegrityError | sqlite3.DataError | sqlite3.InterfaceError | sqlite3.ProgrammingError
+    )
+
+
+def is_transient(error: BaseException) -> bool:  # noqa: ARG001 - a transaction here has the database to itself
+    """Whether the same transaction may pass when it is tried again."""
+    return False
+
+
+def id_in(raw: bytes) -> bytes:
+    """The database's value for a 16-byte id; raises ValueError when it is not one."""
+    if len(raw) != 16:
+        raise ValueError(f"an id has 16 bytes, not {len(raw)}")
+    return raw
+
+
+def id_out(value: bytes) -> bytes:
+    """The 16 bytes of an id read from the database."""
+    return value
+
+
+@lru_cache(64)
+def _insert(table: Table, columns: tuple[str, ...]) -> str:
+    return f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+
+
+@lru_cache(64)
+def _update(table: Table, columns: tuple[str, ...]) -> str:
+    return f"UPDATE {table.name} SET {', '.join(f'{name}=?' for name in columns)} WHERE key=?"
+
+
+@lru_cache(64)
+def _select(table: Table, columns: tuple[str, ...], where: str) -> str:
+    return f"SELECT {', '.join(columns)} FROM {table.name} WHERE {where}=?"
+
+
+def insert(cursor: Any, table: Table, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert many rows; a duplicate raises an `is_data_error`."""
+    cursor.executemany(_insert(table, columns), rows)
+
+
+def insert_missing(cursor: Any, table: Table, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert the rows that collide with none that is there."""
+    cursor.executemany(_insert(table, columns) + " ON CONFLICT DO NOTHING", rows)
+
+
+def update(cursor: Any, table: Table, columns: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> None:
+    """Set `columns` of many rows; each tuple ends with the row's `key`."""
+    cursor.executemany(_update(table, columns), rows)
+
+
+def select(
+    cursor: Any, table: Table, columns: tuple[str, ...], where: str, values: Iterable[Any], lock: bool = False
+) -> list[tuple[Any, ...]]:
+    """The rows whose column `where` is one of `values`."""
+    # a statement per value: the parser sees one text, and a look-up costs the same either way
+    statement = _select(table, columns, where)
+    rows: list[tuple[Any, ...]] = []
+    execute = cursor.execute
+    for value in values:
+        rows += execute(statement, (value,)).fetchall()
+    return rows
+
+
+def delete(cursor: Any, table: Table, where: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> None:
+    """Delete the rows whose columns `where` equal one of the tuples."""
+    condition = " AND ".join(f"{name}=?" for name in where)
+    cursor.executemany(f"DELETE FROM {table.name} WHERE {condition}", rows)
+
+
+def new_keys(cursor: Any, table: Table, count: int) -> Sequence[int]:
+    """`count` fresh keys for rows of `table`, rising. Nobody else allocates while this transaction writes."""
+    (last,) = cursor.execute(f"SELECT coalesce(max(key), 0) FROM {table.name}").fetchone()
+    return range(last + 1, last + 1 + count)
+
+
+def after_delete(cursor: Any) -> None:
+    """Give some freed pages back to the file system (`auto_vacuum` is incremental)."""
+    cursor.execute("PRAGMA incremental_vacuum(2000)").fetchall()

@@ -1,0 +1,232 @@
+"""The schema's one truth, as SQLAlchemy Core tables. Queries, ingestion and migrations are held to it by tests.
+
+Every row belongs to a workspace: runs, flows and logs say so themselves, states and journal rows through what they hang on.
+Children refer to their run by its integer key, which only the ingesting writer allocates. There are no foreign keys on what
+grows with task runs: they would cost a look-up per row, and a record may arrive before the run it speaks of.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+)
+
+from riverrun.server.db.types import Id, Key, Micros
+
+#: the workspace of everything while there is no sign-in
+DEFAULT_WORKSPACE = 1
+#: how much of a run's name its index holds; PostgreSQL refuses index rows of more than 2,704 bytes
+NAME_PREFIX = 100
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+workspace = Table(
+    "workspace",
+    metadata,
+    Column("key", SmallInteger, primary_key=True, autoincrement=False),
+    Column("id", Id, nullable=False, unique=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("created", Micros, nullable=False),
+)
+
+flow = Table(
+    "flow",
+    metadata,
+    Column("key", Key, primary_key=True, autoincrement=True),
+    Column("created", Micros, nullable=False),
+    Column("workspace_id", SmallInteger, nullable=False),
+    Column("id", Id, nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    #: the name, or a prefix and digest of a long one (`server.db.names.index_key`)
+    Column("name_key", Text, nullable=False),
+    UniqueConstraint("workspace_id", "name_key"),
+)
+
+flow_run = Table(
+    "flow_run",
+    metadata,
+    Column("key", Key, primary_key=True, autoincrement=True),
+    Column("flow_key", Key),
+    Column("created", Micros, nullable=False),
+    #: of the first state; until there is one, `created`, so that every run has its place in the order
+    Column("expected_start_time", Micros, nullable=False),
+    Column("next_scheduled_start_time", Micros),
+    Column("start_time", Micros),
+    Column("end_time", Micros),
+    Column("total_run_time", Micros, nullable=False),
+    Column("state_timestamp", Micros),
+    Column("state_seq", Integer, nullable=False),
+    Column("run_count", Integer, nullable=False),
+    #: the journal that told of the run's creation; lost stretches of it are shown at the run
+    Column("writer_key", Integer),
+    Column("workspace_id", SmallInteger, nullable=False),
+    Column("state_type", SmallInteger),
+    #: 1 while the record of its creation has not arrived
+    Column("placeholder", SmallInteger, nullable=False),
+    Column("resuming", SmallInteger, nullable=False),
+    Column("id", Id, nullable=False, unique=True),
+    Column("parent_task_run_id", Id),
+    Column("deployment_id", Id),
+    Column("name", Text),
+    Column("state_name", Text),
+    Column("flow_version", Text),
+    Column("tags", Text),
+    Column("policy", Text),
+    Column("parameters", Text),
+    Index(None, "workspace_id", "expected_start_time"),
+    Index(None, "workspace_id", "state_type", "expected_start_time"),
+    Index(None, "flow_key", "expected_start_time"),
+)
+Index("ix_flow_run_name", flow_run.c.workspace_id, func.substr(flow_run.c.name, 1, NAME_PREFIX))
+
+task_run = Table(
+    "task_run",
+    metadata,
+    Column("key", Key, primary_key=True, autoincrement=True),
+    Column("flow_run_key", Key),
+    Column("created", Micros, nullable=False),
+    Column("expected_start_time", Micros, nullable=False),
+    Column("next_scheduled_start_time", Micros),
+    Column("start_time", Micros),
+    Column("end_time", Micros),
+    Column("total_run_time", Micros, nullable=False),
+    Column("state_timestamp", Micros),
+    Column("cache_expiration", Micros),
+    Column("state_seq", Integer, nullable=False),
+    Column("run_count", Integer, nullable=False),
+    Column("flow_run_run_count", Integer, nullable=False),
+    Column("workspace_id", SmallInteger, nullable=False),
+    Column("state_type", SmallInteger),
+    Column("placeholder", SmallInteger, nullable=False),
+    Column("resuming", SmallInteger, nullable=False),
+    Column("id", Id, nullable=False, unique=True),
+    Column("name", Text),
+    Column("task_key", Text),
+    Column("dynamic_key", Text),
+    Column("state_name", Text),
+    Column("task_version", Text),
+    Column("tags", Text),
+    Column("policy", Text),
+    Column("cache_key", Text),
+    #: msgpack of {parameter: [(input_type, 16-byte id or None, name or type or None)]}
+    Column("inputs", LargeBinary),
+    Index(None, "flow_run_key", "expected_start_time"),
+    Index(None, "workspace_id", "expected_start_time"),
+    Index(None, "workspace_id", "state_type", "expected_start_time"),
+)
+
+
+def _states_of(run: str) -> Table:
+    """The states of one kind of run, clustered by run on SQLite; `seq` counts from 1 in the order of entering."""
+    return Table(
+        f"{run}_state",
+        metadata,
+        Column("run_key", Key, nullable=False),
+        Column("timestamp", Micros, nullable=False),
+        #: what was added to the record's own timestamp to keep the states of the run apart; almost always 0
+        Column("shift", Micros, nullable=False),
+        Column("seq", Integer, nullable=False),
+        Column("writer_key", Integer),
+        Column("type", SmallInteger, nullable=False),
+        Column("id", Id, nullable=False, unique=True),
+        Column("name", Text),
+        Column("message", Text),
+        Column("details", Text),
+        Column("data", Text),
+        PrimaryKeyConstraint("run_key", "seq"),
+        sqlite_with_rowid=False,
+    )
+
+
+flow_run_state = _states_of("flow_run")
+task_run_state = _states_of("task_run")
+
+
+def _tags_of(run: str) -> Table:
+    """Which runs have a tag. The run's row holds the tags too (for reading); this table answers filters."""
+    return Table(
+        f"{run}_tag",
+        metadata,
+        Column("workspace_id", SmallInteger, nullable=False),
+        Column("tag", Text, nullable=False),
+        Column("run_key", Key, nullable=False),
+        PrimaryKeyConstraint("workspace_id", "tag", "run_key"),
+        sqlite_with_rowid=False,
+    )
+
+
+flow_run_tag = _tags_of("flow_run")
+task_run_tag = _tags_of("task_run")
+
+log = Table(
+    "log",
+    metadata,
+    Column("key", Key, primary_key=True, autoincrement=True),
+    Column("timestamp", Micros, nullable=False),
+    Column("flow_run_key", Key),
+    Column("task_run_key", Key),
+    Column("level", Integer, nullable=False),
+    Column("workspace_id", SmallInteger, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Index(None, "flow_run_key", "timestamp"),
+    Index(None, "workspace_id", "timestamp"),
+)
+Index(
+    "ix_log_task_run_key_timestamp",
+    log.c.task_run_key,
+    log.c.timestamp,
+    sqlite_where=log.c.task_run_key.is_not(None),
+    postgresql_where=log.c.task_run_key.is_not(None),
+)
+
+journal_writer = Table(
+    "journal_writer",
+    metadata,
+    Column("key", Integer, primary_key=True, autoincrement=True),
+    #: the first sequence number that has not been ingested
+    Column("next_seq", BigInteger, nullable=False),
+    Column("first_seen", Micros, nullable=False),
+    Column("last_seen", Micros, nullable=False),
+    Column("workspace_id", SmallInteger, nullable=False),
+    Column("id", Id, nullable=False, unique=True),
+)
+
+journal_lost = Table(
+    "journal_lost",
+    metadata,
+    Column("key", Integer, primary_key=True, autoincrement=True),
+    Column("first", BigInteger, nullable=False),
+    Column("last", BigInteger, nullable=False),
+    Column("noticed", Micros, nullable=False),
+    Column("writer_key", Integer, nullable=False, index=True),
+    Column("why", Text, nullable=False),
+)
+
+journal_aside = Table(
+    "journal_aside",
+    metadata,
+    Column("key", Integer, primary_key=True, autoincrement=True),
+    Column("seq", BigInteger, nullable=False),
+    Column("noticed", Micros, nullable=False),
+    Column("writer_key", Integer, nullable=False, index=True),
+    Column("error", Text, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+)

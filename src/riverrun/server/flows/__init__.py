@@ -1,0 +1,1 @@
+"""The flows of the store: SQL only, in `queries`."""
