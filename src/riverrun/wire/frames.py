@@ -14,6 +14,7 @@ from zlib import crc32
 MAGIC: Final = b"\xc1RJ\xc1"
 #: The payload is too long for a segment and stands in a side file; the frame's own payload is its `SIDE` (length, checksum).
 SIDE_MAGIC: Final = b"\xc1RS\xc1"
+_MAGICS: Final = (MAGIC, SIDE_MAGIC)
 _MAGIC_PREFIX: Final = b"\xc1R"
 
 HEAD: Final = struct.Struct("<4sIQI")
@@ -58,7 +59,7 @@ def frame_at(data: bytes, start: int, salt: int) -> Frame | None:
     if len(data) - start < HEAD_SIZE:
         return None
     magic, length, seq, crc = HEAD.unpack_from(data, start)
-    if (magic != MAGIC and magic != SIDE_MAGIC) or length > LONGEST:
+    if magic not in _MAGICS or length > LONGEST:
         return None
     end = start + HEAD_SIZE + length
     if end > len(data):

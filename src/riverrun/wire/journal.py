@@ -105,4 +105,5 @@ encode_into = _encoder.encode_into
 
 def decode(payload: bytes | memoryview) -> JournalRecord:
     """A record from its bytes; raises `msgspec.ValidationError` or `msgspec.DecodeError` on what is not one."""
-    return _decoder.decode(payload)
+    record: JournalRecord = _decoder.decode(payload)
+    return record

@@ -126,11 +126,11 @@ def _silence(directory: Path) -> float:
 def _start_time(pid: int) -> int | None:
     """When the process started, in ticks since boot; None if there is none, 0 where the system does not tell."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
+        with Path(f"/proc/{pid}/stat").open("rb") as file:
             # The name, in parentheses, may hold anything; the fields after it are numbered from 3.
             return int(file.read().rpartition(b")")[2].split()[19])
     except (FileNotFoundError, ProcessLookupError):
-        if os.path.exists("/proc/self/stat"):
+        if Path("/proc/self/stat").exists():
             return None
     except (OSError, ValueError, IndexError):
         return 0
@@ -145,7 +145,7 @@ def _start_time(pid: int) -> int | None:
 
 def _pid_namespace() -> int:
     try:
-        return os.stat("/proc/self/ns/pid").st_ino
+        return Path("/proc/self/ns/pid").stat().st_ino
     except OSError:
         return 0
 
@@ -156,7 +156,7 @@ def _machine() -> str:
 
 def _first_line(path: str) -> str:
     try:
-        with open(path, encoding="ascii") as file:
+        with Path(path).open(encoding="ascii") as file:
             return file.readline().strip()
     except (OSError, ValueError):
         return ""

@@ -6,7 +6,6 @@ harmless, deleting it too early is not. What was damaged is reported as a `LostR
 
 import fcntl
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +34,16 @@ def segment_name(index: int) -> str:
 
 def side_name(seq: int) -> str:
     return f"{seq:016x}{SIDE_FILE}"
+
+
+def remove_directory(path: Path) -> None:
+    """Remove a spool's directory and the files in it, as far as that can be done."""
+    try:
+        for name in os.listdir(path):
+            (path / name).unlink(missing_ok=True)
+        path.rmdir()
+    except OSError:
+        pass  # not ours to remove, or not empty: a sweep tries again
 
 
 def spools(journal_dir: Path) -> list["Spool"]:
@@ -178,7 +187,7 @@ class Spool:
             except FileNotFoundError:
                 return
             if closed:
-                shutil.rmtree(aside, ignore_errors=True)
+                remove_directory(aside)
         finally:
             os.close(fd)
 
@@ -256,13 +265,13 @@ def sweep(journal_dir: Path, *, kept: float = KEPT_AFTER_DONE) -> None:
         except FileNotFoundError:
             continue
         if name.startswith(OPENING) and age > owner.FOREIGN_SILENCE and not owner.is_locked(path):
-            shutil.rmtree(path, ignore_errors=True)
+            remove_directory(path)
         elif name.endswith(DONE) and _is_writer(name[:32]) and age >= kept:
             spool, home = Spool(path), journal_dir / name[:32]
             if spool.last_seq() > spool.released and not home.exists():
                 path.rename(home)
             else:
-                shutil.rmtree(path, ignore_errors=True)
+                remove_directory(path)
 
 
 def _is_writer(name: str) -> bool:

@@ -49,7 +49,7 @@ class MemoryJournal:
         self.append = self.records.append
         self.append_all = self.records.extend
 
-    def flush(self, timeout: float | None = None) -> bool:  # noqa: ARG002 - the signature of a sink
+    def flush(self, timeout: float | None = None) -> bool:
         return True
 
 
@@ -87,8 +87,8 @@ _sink: Sink = _process
 def append(record: JournalRecord) -> None:
     """Write a record down. When this returns, a killed process does not lose it.
 
-    Never raises for a value that cannot be encoded (it is replaced by the nearest that can) nor for a disk that is full or cannot be
-    written (records wait in memory and are written later).
+    Never raises for a value that cannot be encoded (it is replaced by the nearest that can) nor for a disk that is full or
+    cannot be written (records wait in memory and are written later).
     """
     _sink.append(record)
 

@@ -3,13 +3,12 @@
 import errno
 import fcntl
 import os
-import shutil
 from pathlib import Path
 from typing import Final
 
 from riverrun.client.journal.segment import Segment, is_mappable, make_segment
 from riverrun.wire import owner
-from riverrun.wire.spool import OPENING, Spool, segment_name, side_name
+from riverrun.wire.spool import OPENING, Spool, remove_directory, segment_name, side_name
 
 _NO_LOCKS_HERE: Final = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 
@@ -36,7 +35,7 @@ class Directory:
         journal_dir = self.path.parent
         journal_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         opening = journal_dir / f"{OPENING}{self.path.name}"
-        shutil.rmtree(opening, ignore_errors=True)
+        remove_directory(opening)
         opening.mkdir(mode=0o700)
         lock_fd = -1
         try:
@@ -51,7 +50,7 @@ class Directory:
         except BaseException:
             if lock_fd >= 0:
                 os.close(lock_fd)
-            shutil.rmtree(opening, ignore_errors=True)
+            remove_directory(opening)
             raise
         self._lock_fd = lock_fd
         self._mappable = is_mappable(self.path) if self._wanted_mappable is None else self._wanted_mappable
@@ -77,7 +76,7 @@ class Directory:
         """Take `reopen` back."""
         os.close(self._lock_fd)
         self._lock_fd = former
-        shutil.rmtree(self.path, ignore_errors=True)
+        remove_directory(self.path)
 
     def next_path(self) -> Path:
         """Where the next segment goes. Numbers are never used twice, and the order of numbers is that of the frames."""
@@ -110,7 +109,7 @@ class Directory:
         fd, self._lock_fd = self._lock_fd, -1
         try:
             if Spool(self.path).released >= last:
-                shutil.rmtree(self.path, ignore_errors=True)
+                remove_directory(self.path)
             else:
                 owner.mark_closed(self.path)
         finally:

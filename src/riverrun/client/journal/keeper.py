@@ -6,7 +6,6 @@ It sleeps without a timeout while nothing is appended, so an idle process is not
 import sys
 import threading
 import time
-import traceback
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -72,5 +71,7 @@ class Keeper:
             except Exception:  # noqa: BLE001 - edge of the thread: the journal must be kept whatever happened once
                 due = time.monotonic() + PERIOD
                 if not complained and sys.stderr is not None:
+                    import traceback
+
                     complained = True
                     traceback.print_exc()

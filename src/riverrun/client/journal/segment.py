@@ -24,29 +24,39 @@ class Segment(Protocol):
 
     capacity: int
     end: int
-    #: Copies one frame behind the last; ValueError if there is no room, OSError if the disk refuses.
-    write: Callable[[bytes], object]
-    #: Where the last copied frame ends.
-    tell: Callable[[], int]
 
-    def read(self, start: int, end: int) -> bytes: ...
-    def touch(self) -> None: ...
-    def sync(self) -> None: ...
-    def close(self, *, trim: bool) -> None: ...
+    def write(self, frame: bytes, /) -> object:
+        """Copy one frame behind the last; ValueError if there is no room, OSError if the disk refuses."""
+
+    def tell(self) -> int:
+        """Where the last copied frame ends."""
+
+    def read(self, start: int, end: int) -> bytes:
+        """Bytes that were written."""
+
+    def touch(self) -> None:
+        """Fault the pages in, so that appending does not have to."""
+
+    def sync(self) -> None:
+        """Have everything on the disk; OSError if it refuses."""
+
+    def close(self, *, trim: bool) -> None:
+        """Let go; `trim` gives the unused rest of the file back."""
 
 
 class Unopened:
     """Stands for the segment of a journal that has none: nothing fits."""
 
-    capacity = end = 0
+    def __init__(self) -> None:
+        self.capacity = self.end = 0
 
-    def write(self, frame: bytes) -> object:
+    def write(self, frame: bytes, /) -> object:
         raise ValueError(f"no segment for {len(frame)} bytes yet")
 
     def tell(self) -> int:
         return 0
 
-    def read(self, start: int, end: int) -> bytes:  # noqa: ARG002
+    def read(self, start: int, end: int) -> bytes:
         return b""
 
     def touch(self) -> None:
@@ -75,14 +85,14 @@ class MappedSegment:
             raise
         self.capacity = capacity
         self.end = 0
-        self.write = self._map.write
-        self.tell = self._map.tell
+        # Bound here: a method of ours around them would cost as much as the copy itself.
+        self.write: Callable[[bytes], object] = self._map.write
+        self.tell: Callable[[], int] = self._map.tell
 
     def read(self, start: int, end: int) -> bytes:
         return self._map[start:end]
 
     def touch(self) -> None:
-        """Fault the pages in, so that appending does not have to."""
         for start in range(0, self.capacity, _TOUCHED_AT_ONCE):
             try:
                 self._map.madvise(_MADV_POPULATE_WRITE, start, min(_TOUCHED_AT_ONCE, self.capacity - start))
@@ -94,7 +104,6 @@ class MappedSegment:
         os.fdatasync(self._fd)
 
     def close(self, *, trim: bool) -> None:
-        """Unmap; `trim` gives the unused rest of the file back."""
         used = self._map.tell()
         self._map.close()
         if trim:
@@ -106,16 +115,14 @@ class MappedSegment:
 class WrittenSegment:
     """A file that grows by one write per frame, for file systems where mapping is not safe."""
 
-    __slots__ = ("_fd", "_size", "capacity", "end", "tell", "write")
+    __slots__ = ("_fd", "_size", "capacity", "end")
 
     def __init__(self, path: Path, capacity: int) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         self.capacity = capacity
         self.end = self._size = 0
-        self.write = self._write
-        self.tell = self._tell
 
-    def _write(self, frame: bytes) -> None:
+    def write(self, frame: bytes, /) -> None:
         if self._size + len(frame) > self.capacity:
             raise ValueError("no room in this segment")
         try:
@@ -129,7 +136,7 @@ class WrittenSegment:
             raise
         self._size += len(frame)
 
-    def _tell(self) -> int:
+    def tell(self) -> int:
         return self._size
 
     def read(self, start: int, end: int) -> bytes:
@@ -141,7 +148,7 @@ class WrittenSegment:
     def sync(self) -> None:
         os.fdatasync(self._fd)
 
-    def close(self, *, trim: bool) -> None:  # noqa: ARG002 - it never holds more than was written
+    def close(self, *, trim: bool) -> None:
         os.close(self._fd)
 
 

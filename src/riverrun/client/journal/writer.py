@@ -131,7 +131,9 @@ class Journal:
             if start != segment.end:
                 self._catch_up(segment, start)
             seq = self._next
-            crc = crc32(payload, seq % SEQ_MODULUS ^ self._salt) if size <= GIL_KEEPING else self._checksum(payload, seq)
+            crc = (
+                crc32(payload, seq % SEQ_MODULUS ^ self._salt) if size <= GIL_KEEPING else self._checksum(payload, seq)
+            )
             frame = _pack(magic, size, seq, crc) + payload
             end = start + len(frame)
             # Nothing can come between this comparison and the copy: the interpreter looks for signals after calls.
@@ -330,6 +332,10 @@ class Journal:
     def flush(self, timeout: float | None = None) -> bool:
         """Have everything in the file and on the disk; False if that fails or takes longer than `timeout` seconds."""
         if timeout is None:
+            if self._lock._is_owned():  # type: ignore[attr-defined]  # the method conditions use, missing in typeshed
+                return (
+                    False  # a signal handler inside an append: waiting for the keeper, which waits for us, never ends
+                )
             with self._files:
                 with self._lock:
                     self._go_home()
@@ -395,7 +401,9 @@ class Journal:
             self.flush()
             self.closed = True
             if self._backlog:
-                self._say(f"{len(self._backlog)} records could not be written in {self.options.directory} and are lost.")
+                self._say(
+                    f"{len(self._backlog)} records could not be written in {self.options.directory} and are lost."
+                )
             segments = [*self._finished, self._segment]
             self._segment, self._finished[:] = Unopened(), []
             for segment in segments:
@@ -405,7 +413,9 @@ class Journal:
                 self._spare_path.unlink(missing_ok=True)
                 self._spare = None
             if self._directory.is_open:
-                with contextlib.suppress(OSError):  # the directory was removed, or takes no write: readers look the pid up
+                with contextlib.suppress(
+                    OSError
+                ):  # the directory was removed, or takes no write: readers look the pid up
                     self._directory.close(self._next - 1)
 
     def before_fork(self) -> None:
@@ -417,6 +427,11 @@ class Journal:
         """In a forked child: forget the parent's spool. Locks may be held by threads that are no more, so none is taken."""
         self.closed = True
         self._directory.abandon()
+        for segment in [self._segment, self._spare, *self._finished]:
+            if segment is not None:
+                # ValueError: already closed. What other threads were doing to it when the fork came does not matter here.
+                with contextlib.suppress(OSError, ValueError, BufferError):
+                    segment.close(trim=False)
 
 
 def _sync_file(path: Path) -> None:
