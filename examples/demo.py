@@ -1,0 +1,114 @@
+"""`make demo`: runs the weather example by the command line, then reads back from the store what happened.
+
+Every step is a command that a person could type; each is shown before it runs. Everything is kept in one folder, so that
+nothing of the machine's own riverrun is touched. Stops at the first command that fails, with its exit code.
+"""
+
+import argparse
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+RIVERRUN = Path(sys.executable).with_name("riverrun")
+FANCY = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def main() -> None:
+    """The whole tour."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--output", type=Path, default=Path(".demo", "output"), help="where chart and table are written"
+    )
+    output = parser.parse_args().output.resolve()
+    home = Path(os.environ.setdefault("RIVERRUN_HOME", str(Path(".demo", "home").resolve())))
+    first = not home.exists()
+
+    heading("A pipeline on four years of Seattle's weather")
+    print("Two attempts to read the data fail and are retried, and a file with official normals is missing on purpose:")
+    print("its traceback below is the flow learning of it, and doing without.\n")
+    started = time.perf_counter()
+    show("run", f"{HERE.name}/weather.py:seattle_weather", "--param", f"output={output}")
+    took = time.perf_counter() - started
+
+    heading("What the store remembers")
+    run = latest_flow_run()
+    show("flow-run", "ls", "--limit", "5")
+    show("flow-run", "inspect", run["name"])
+    tasks = read("task-run", "ls", "--flow-run", run["id"], "--limit", "200")
+    print_tasks(tasks)
+    show("flow-run", "logs", run["name"], "--tail", "4")
+
+    heading("What the pipeline made")
+    print((output / "seattle-weather.md").read_text(encoding="utf-8"))
+    print(f"The chart: {output / 'seattle-weather.svg'}")
+
+    heading("And now")
+    print(f"It took {took:.1f} s, the start of Python and {len(tasks)} task runs included. Try:\n")
+    print(f"  export RIVERRUN_HOME={shlex.quote(str(home))} PATH={shlex.quote(str(RIVERRUN.parent))}:$PATH")
+    print(f"  riverrun task-run ls --flow-run {run['name']}")
+    print(f"  riverrun run {HERE.name}/weather.py:seattle_weather --param years='[2014, 2015]' --param wet_from=5")
+    if first:
+        print("  make demo          once more: the usual year now comes from the cache in its first call too")
+    print("\nThe pipeline is examples/weather.py. README.md goes on from here.")
+
+
+def heading(text: str) -> None:
+    """A title between what is printed."""
+    print(f"\n\033[1;36m━━ {text}\033[0m\n" if FANCY else f"\n== {text}\n", flush=True)
+
+
+def show(*arguments: str) -> None:
+    """Prints a command and runs it, its output straight to the terminal."""
+    line = shlex.join(["riverrun", *arguments])
+    print(f"\033[1m$ {line}\033[0m" if FANCY else f"$ {line}", flush=True)
+    done = subprocess.run([RIVERRUN, *arguments], cwd=HERE.parent, check=False)
+    if done.returncode != 0:
+        sys.exit(f"demo: `{line}` ended with exit code {done.returncode}")
+    print(flush=True)
+
+
+def read(*arguments: str) -> list[dict]:
+    """What a command lists, as data."""
+    done = subprocess.run(
+        [RIVERRUN, *arguments, "--json"], cwd=HERE.parent, stdout=subprocess.PIPE, text=True, check=True
+    )
+    return json.loads(done.stdout)
+
+
+def latest_flow_run() -> dict:
+    """The run of the pipeline itself: the newest that is not a subflow."""
+    return next(run for run in read("flow-run", "ls", "--limit", "50") if not run.get("parent_task_run_id"))
+
+
+def print_tasks(runs: list[dict]) -> None:
+    """One line per task: its runs, their final states, attempts and times."""
+    by_task = defaultdict(list)
+    for run in sorted(runs, key=lambda run: run["start_time"] or ""):
+        by_task[run["task_key"].rpartition(".")[2].rpartition("-")[0] or run["task_key"]].append(run)
+    print(f"{'task':<20}{'runs':>5}{'attempts':>10}{'mean time':>12}  states")
+    for task, same in by_task.items():
+        states = defaultdict(int)
+        for run in same:
+            states[run["state_name"]] += 1
+        attempts = sum(run["run_count"] for run in same)
+        mean = sum(seconds(run["total_run_time"]) for run in same) / len(same)
+        told = ", ".join(f"{number} {state}" for state, number in states.items())
+        print(f"{task:<20}{len(same):>5}{attempts:>10}{mean * 1000:>9.1f} ms  {told}")
+    print()
+
+
+def seconds(duration: float | str) -> float:
+    """A duration of the JSON output: a number of seconds, or ISO 8601 as in PT1.5S."""
+    if isinstance(duration, str):
+        return float(duration.removeprefix("PT").removesuffix("S") or 0)
+    return float(duration)
+
+
+if __name__ == "__main__":
+    main()
