@@ -194,9 +194,7 @@ def test_wait_counts_failures_as_done() -> None:
         done, not_done = futures.wait([future])
         return len(done), len(not_done), done.pop().state.name
 
-    assert main.fn is not None
-    state = main(return_state=True)
-    assert state.result() == (1, 0, "Failed")
+    assert main() == (1, 0, "Failed")
 
 
 def test_a_list_of_futures_waits_and_gives_results() -> None:
@@ -334,8 +332,10 @@ def test_a_flow_waits_for_futures_it_returns_and_runs_end_before_it_does() -> No
     def main():
         return slow.submit()
 
-    assert main() == 5
+    returned = main()
     assert ended == [1]
+    assert isinstance(returned, states.State)
+    assert returned.result() == 5
 
 
 def test_the_list_is_a_list_and_slices() -> None:
