@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 import click
 
@@ -49,19 +49,24 @@ def state_cell(type_: str | None, name: str | None) -> Cell:
     return Cell(name or type_ or "-", STATE_COLORS.get(str(type_), "white"))
 
 
-def use_color() -> bool:
-    """Whether stdout gets colours: the setting, else NO_COLOR and FORCE_COLOR, else whether it is a terminal."""
+def use_color(stream: TextIO | None = None) -> bool:
+    """Whether a stream (stdout) gets colours: the setting, else NO_COLOR and FORCE_COLOR, else if it is a terminal."""
     wanted = settings().cli_colors
     if wanted is not None:
         return wanted
     if os.environ.get("NO_COLOR"):
         return False
-    return bool(os.environ.get("FORCE_COLOR")) or sys.stdout.isatty()
+    return bool(os.environ.get("FORCE_COLOR")) or (stream or sys.stdout).isatty()
 
 
 def style(text: str, **how: Any) -> str:
     """The text with colours if stdout gets them."""
     return click.style(text, **how) if use_color() else text
+
+
+def style_error(text: str, **how: Any) -> str:
+    """The text with colours if stderr gets them."""
+    return click.style(text, **how) if use_color(sys.stderr) else text
 
 
 def write(text: str) -> None:
@@ -72,7 +77,7 @@ def write(text: str) -> None:
 def say(message: str) -> None:
     """A line for the person, on stderr."""
     sys.stdout.flush()  # so that both streams read in order when they are one terminal
-    click.echo(message, err=True)
+    click.echo(message, err=True, color=True)  # what has colours here has them on purpose
 
 
 def plain(text: str) -> str:
