@@ -20,6 +20,8 @@ from riverrun.server.db import sqlite
 from riverrun.server.db.lock import DatabaseLock
 
 _READERS = 4
+#: pages given back after a deletion: 16 MiB, some ten milliseconds of the writer
+_VACUUM_PAGES = 4096
 
 
 class Database:
@@ -78,6 +80,15 @@ class Database:
                 yield cursor
             finally:
                 cursor.close()
+
+    def give_back_space(self) -> None:
+        """Return some of the pages that deletions have freed to the file system."""
+        if self.path is not None:
+            raw = self.engine.raw_connection()
+            try:
+                raw.cursor().execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+            finally:
+                raw.close()
 
     def close(self) -> None:
         """Close every connection and free the lock if it is held."""

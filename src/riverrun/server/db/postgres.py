@@ -110,6 +110,3 @@ def new_keys(cursor: "Cursor", table: Table, count: int) -> Sequence[int]:
     ).fetchall()
     return [key for (key,) in rows]
 
-
-def after_delete(cursor: "Cursor") -> None:
-    """Nothing: autovacuum gives space back."""

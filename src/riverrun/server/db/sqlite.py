@@ -112,7 +112,12 @@ def update(cursor: Any, table: Table, columns: tuple[str, ...], rows: Iterable[t
 
 
 def select(
-    cursor: Any, table: Table, columns: tuple[str, ...], where: str, values: Iterable[Any], lock: bool = False
+    cursor: Any,
+    table: Table,
+    columns: tuple[str, ...],
+    where: str,
+    values: Iterable[Any],
+    lock: bool = False,  # noqa: ARG001 - the transaction has locked the whole file
 ) -> list[tuple[Any, ...]]:
     """The rows whose column `where` is one of `values`."""
     # a statement per value: the parser sees one text, and a look-up costs the same either way
@@ -135,7 +140,3 @@ def new_keys(cursor: Any, table: Table, count: int) -> Sequence[int]:
     (last,) = cursor.execute(f"SELECT coalesce(max(key), 0) FROM {table.name}").fetchone()
     return range(last + 1, last + 1 + count)
 
-
-def after_delete(cursor: Any) -> None:
-    """Give some freed pages back to the file system (`auto_vacuum` is incremental)."""
-    cursor.execute("PRAGMA incremental_vacuum(2000)").fetchall()

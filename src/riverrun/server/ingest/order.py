@@ -17,7 +17,9 @@ class Entry:
 
     __slots__ = ("code", "id", "rest", "scheduled", "timestamp", "writer")
 
-    def __init__(self, writer: int | None, id: Any, code: int, timestamp: int, scheduled: int | None, rest: tuple[Any, ...]) -> None:
+    def __init__(
+        self, writer: int | None, id: Any, code: int, timestamp: int, scheduled: int | None, rest: tuple[Any, ...]
+    ) -> None:
         self.writer = writer
         self.id = id
         self.code = code
