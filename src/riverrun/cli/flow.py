@@ -4,6 +4,7 @@ import click
 
 from riverrun.cli.groups import Group, json_option
 from riverrun.cli.output import print_json, print_table, say, when
+from riverrun.cli.runs import reading
 
 
 @click.group(cls=Group)
@@ -16,13 +17,12 @@ def flow() -> None:
 @json_option
 def ls(limit: int, as_json: bool) -> None:
     """List flows, the latest first."""
-    from riverrun.client.local import open_store
-
-    with open_store() as store:
+    with reading() as store:
         flows = store.flows(limit=limit)
     if as_json:
         print_json([found.model_dump(mode="json") for found in flows])
         return
-    print_table(("ID", "Name", "Created"), [(str(found.id), found.name, when(found.created)) for found in flows])
     if not flows:
         say("No flows.")
+        return
+    print_table(("ID", "Name", "Created"), [(str(found.id), found.name, when(found.created)) for found in flows])

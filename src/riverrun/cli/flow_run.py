@@ -2,7 +2,6 @@
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 import click
 
@@ -15,10 +14,11 @@ from riverrun.cli.runs import (
     logs_options,
     print_history,
     print_logs,
-    print_run_times,
+    reading,
     run_time,
     state_filters,
     state_of,
+    time_fields,
 )
 from riverrun.cli.runs import since as parse_since
 
@@ -50,9 +50,7 @@ def ls(
     as_json: bool,
 ) -> None:
     """List flow runs, the latest first."""
-    from riverrun.client.local import open_store
-
-    with open_store() as store:
+    with reading() as store:
         runs = store.flow_runs(
             limit=limit,
             flow_names=list(flow_names) or None,
@@ -60,16 +58,19 @@ def ls(
             since=since,
             **state_filters(states, state_types),
         )
-        flows = {run.flow_id: _flow_name(store, run) for run in runs}
+        flows = store.flow_names([run.flow_id for run in runs])
     if as_json:
-        print_json([document(run, flow_name=flows[run.flow_id]) for run in runs])
+        print_json([document(run, flow_name=run.flow_id and flows.get(run.flow_id)) for run in runs])
+        return
+    if not runs:
+        say("No flow runs.")
         return
     print_table(
-        ("ID", "Flow", "Name", "State", "When", "Run time "),
+        ("ID", "Flow", "Name", "State", "When", ">Run time"),
         [
             (
                 str(run.id),
-                flows[run.flow_id] or "-",
+                flows.get(run.flow_id, "-") if run.flow_id else "-",
                 run.name,
                 state_of(run),
                 when(run.start_time or run.expected_start_time or run.created),
@@ -78,8 +79,6 @@ def ls(
             for run in runs
         ],
     )
-    if not runs:
-        say("No flow runs.")
 
 
 @flow_run.command()
@@ -87,15 +86,15 @@ def ls(
 @json_option
 def inspect(run: str, as_json: bool) -> None:
     """Show a flow run: its states with their times, and what became of its task runs."""
-    from riverrun.client.local import open_store
-
-    with open_store() as store:
+    with reading() as store:
         found = store.flow_run(run)
         flow = _flow_name(store, found)
         states = store.flow_run_states(found.id)
-        tasks = _task_summary(store, found.id)
+        tasks = {kind.value if kind else "NONE": count for kind, count in store.counts(flow_run_id=found.id).items()}
+        lost = store.lost(flow_run_id=found.id)
     if as_json:
-        print_json(document(found, flow_name=flow, states=history(states), task_run_count=tasks))
+        lost_doc = [stretch.model_dump(mode="json") for stretch in lost]
+        print_json(document(found, flow_name=flow, states=history(states), task_run_counts=tasks, lost=lost_doc))
         return
     fields = [
         ("ID", str(found.id)),
@@ -103,7 +102,7 @@ def inspect(run: str, as_json: bool) -> None:
         ("Flow", flow or "-"),
         ("State", state_of(found)),
         ("Message", (found.state.message if found.state else None) or "-"),
-        *print_run_times(found),
+        *time_fields(found),
         ("Version", found.flow_version or "-"),
     ]
     if found.parent_task_run_id:
@@ -115,7 +114,9 @@ def inspect(run: str, as_json: bool) -> None:
     if tasks:
         write("")
         rows = [(state_cell(kind, kind.capitalize()), str(count)) for kind, count in tasks.items()]
-        print_table(("State", "Count "), rows, title="Task runs")
+        print_table(("State", ">Count"), rows, title="Task runs")
+    for stretch in lost:
+        say(f"Note: records {stretch.first} to {stretch.last} of this run's journal are lost: {stretch.why}")
 
 
 @flow_run.command()
@@ -123,9 +124,7 @@ def inspect(run: str, as_json: bool) -> None:
 @logs_options
 def logs(run: str, **options: Any) -> None:
     """Show the logs of a flow run and of its task runs."""
-    from riverrun.client.local import open_store
-
-    with open_store() as store:
+    with reading() as store:
         print_logs(store, {"flow_run_id": store.flow_run(run).id}, **options)
 
 
@@ -133,9 +132,7 @@ def logs(run: str, **options: Any) -> None:
 @click.argument("runs", metavar="ID...", nargs=-1, required=True)
 def delete(runs: tuple[str, ...]) -> None:
     """Delete flow runs with their task runs, states and logs."""
-    from riverrun.client.local import open_store
-
-    with open_store() as store:
+    with reading() as store:
         found = {run.id: run for run in map(store.flow_run, runs)}  # all are found before one is deleted
         names = ", ".join(repr(run.name) for run in found.values())
         confirm(f"Delete {len(found)} flow run{'s' if len(found) > 1 else ''} ({names})?")
@@ -146,11 +143,6 @@ def delete(runs: tuple[str, ...]) -> None:
 
 def _flow_name(store: "LocalStore", run: "FlowRun") -> str | None:
     return None if run.flow_id is None else store.flow_name(run.flow_id)
-
-
-def _task_summary(store: "LocalStore", flow_run_id: UUID) -> dict[str, int]:
-    """How many task runs are in states of each type."""
-    return store.task_run_counts(flow_run_id)
 
 
 def _shown(value: Any) -> str:

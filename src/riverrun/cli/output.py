@@ -109,18 +109,18 @@ def _jsonable(value: Any) -> Any:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None) -> None:
-    """Rows of text under columns. Numbers are right-aligned if the column's name ends with a blank."""
+    """Rows of text under columns. A column whose name begins with `>` is right-aligned."""
     cleaned = [[_clean(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
         _print_rich(columns, cleaned, title)
         return
     if title:
         write(title)
-    names = [name.strip().upper() for name in columns]
+    names = [name.removeprefix(">").upper() for name in columns]
     widths = [max(map(len, column)) for column in zip(names, *cleaned, strict=True)]
     for row in [names, *cleaned]:
         cells = [
-            cell.rjust(width) if name.endswith(" ") else cell.ljust(width)
+            cell.rjust(width) if name.startswith(">") else cell.ljust(width)
             for cell, width, name in zip(row, widths, columns, strict=True)
         ]
         write("  ".join(cells).rstrip())
@@ -142,8 +142,8 @@ def _print_rich(columns: Sequence[str], rows: Iterable[Sequence[str]], title: st
     table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
     for name in columns:
         table.add_column(
-            name.strip(),
-            justify="right" if name.endswith(" ") else "left",
+            name.removeprefix(">"),
+            justify="right" if name.startswith(">") else "left",
             no_wrap=name == "ID",
             overflow="fold",
             header_style="bold",

@@ -1,8 +1,8 @@
 """What flow runs and task runs have in common on the command line: filters, documents, state histories, logs."""
 
 import re
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -11,7 +11,7 @@ import click
 
 from riverrun.base.clock import now
 from riverrun.cli.groups import F, json_option
-from riverrun.cli.output import Cell, duration, plain, print_json, print_table, state_cell, style, when, write
+from riverrun.cli.output import Cell, duration, plain, print_json, print_table, say, state_cell, style, when, write
 from riverrun.wire.runs import FlowRun, TaskRun
 from riverrun.wire.states import BaseState, StateType
 
@@ -24,6 +24,17 @@ _LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
 _LEVEL_NAMES = {number: name for name, number in _LEVELS.items()}
 _LEVEL_COLORS = {10: "bright_black", 20: "cyan", 30: "yellow", 40: "red", 50: "bright_red"}
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+@contextmanager
+def reading() -> "Iterator[LocalStore]":
+    """The store with everything that was written until now; what could not be taken in is told on stderr."""
+    from riverrun.client.local import open_store
+
+    with open_store() as store:
+        for note in store.notes:
+            say(f"Note: {note}")
+        yield store
 
 
 # -- filters --------------------------------------------------------------------------------------------------------------
@@ -116,10 +127,10 @@ def print_history(states: Sequence[BaseState]) -> None:
             lasted = "" if state.is_final() else f"{duration(now() - state.timestamp)} so far"
         entered = state.timestamp.isoformat(sep=" ", timespec="milliseconds")
         rows.append((entered, state_cell(state.type.value, state.name), lasted, state.message or ""))
-    print_table(("Entered", "State", "For ", "Message"), rows, title="States")
+    print_table(("Entered", "State", ">For", "Message"), rows, title="States")
 
 
-def print_run_times(run: FlowRun | TaskRun) -> list[tuple[str, str]]:
+def time_fields(run: FlowRun | TaskRun) -> list[tuple[str, str]]:
     """The fields about time that runs of both kinds show."""
     return [
         ("Created", when(run.created)),
@@ -175,11 +186,11 @@ def print_logs(
         raise click.UsageError("--head and --tail exclude each other.")
     if num_logs is not None and not (head or tail):
         head = True
-    wanted = num_logs or 20
-    lines: Iterable[Log] = _pages(store, ids, level, wanted if head else None)
-    if tail:
-        lines = deque(lines, maxlen=wanted)
-    if reverse:
+    wanted = (num_logs or 20) if head or tail else None
+    # the last lines are read from the end, so that their cost does not grow with the log
+    newest_first = tail or (reverse and not head)
+    lines: Iterable[Log] = _pages(store, ids, level, wanted, newest_first=newest_first)
+    if newest_first != reverse:
         lines = reversed(list(lines))
     if as_json:
         print_json([line.model_dump(mode="json") for line in lines])
@@ -192,11 +203,13 @@ def print_logs(
         write(f"{stamp} | {shown}| {name_of(line)} - {plain(line.message)}")
 
 
-def _pages(store: "LocalStore", ids: dict[str, UUID], level: int, at_most: int | None) -> "Iterator[Log]":
+def _pages(
+    store: "LocalStore", ids: dict[str, UUID], level: int, at_most: int | None, *, newest_first: bool
+) -> "Iterator[Log]":
     offset = 0
     while at_most is None or offset < at_most:
         size = _PAGE if at_most is None else min(_PAGE, at_most - offset)
-        page = store.logs(**ids, min_level=level, limit=size, offset=offset)
+        page = store.logs(**ids, min_level=level, limit=size, offset=offset, newest_first=newest_first)
         yield from page
         if len(page) < size:
             return

@@ -13,10 +13,11 @@ from riverrun.cli.runs import (
     logs_options,
     print_history,
     print_logs,
-    print_run_times,
+    reading,
     run_time,
     state_filters,
     state_of,
+    time_fields,
 )
 from riverrun.wire.runs import RunInput
 
@@ -33,16 +34,17 @@ def ls(
     *, flow_run: str | None, limit: int, states: tuple[str, ...], state_types: tuple[str, ...], as_json: bool
 ) -> None:
     """List task runs, the latest first."""
-    from riverrun.client.local import open_store
-
-    with open_store() as store:
+    with reading() as store:
         flow_run_id = None if flow_run is None else store.flow_run(flow_run).id
         runs = store.task_runs(flow_run_id=flow_run_id, limit=limit, **state_filters(states, state_types))
     if as_json:
         print_json([document(run) for run in runs])
         return
+    if not runs:
+        say("No task runs.")
+        return
     print_table(
-        ("ID", "Name", "State", "When", "Run time "),
+        ("ID", "Name", "State", "When", ">Run time"),
         [
             (
                 str(run.id),
@@ -54,8 +56,6 @@ def ls(
             for run in runs
         ],
     )
-    if not runs:
-        say("No task runs.")
 
 
 @task_run.command()
@@ -63,9 +63,7 @@ def ls(
 @json_option
 def inspect(run: str, as_json: bool) -> None:
     """Show a task run: its states with their times, and where its inputs came from."""
-    from riverrun.client.local import open_store
-
-    with open_store() as store:
+    with reading() as store:
         found = store.task_run(run)
         states = store.task_run_states(found.id)
     if as_json:
@@ -78,7 +76,7 @@ def inspect(run: str, as_json: bool) -> None:
         ("Flow run", str(found.flow_run_id or "-")),
         ("State", state_of(found)),
         ("Message", (found.state.message if found.state else None) or "-"),
-        *print_run_times(found),
+        *time_fields(found),
         ("Cache key", found.cache_key or "-"),
     ]
     fields += [(f"Input {name}", ", ".join(map(_origin, inputs)) or "-") for name, inputs in found.task_inputs.items()]
@@ -92,9 +90,7 @@ def inspect(run: str, as_json: bool) -> None:
 @logs_options
 def logs(run: str, **options: Any) -> None:
     """Show the logs of a task run."""
-    from riverrun.client.local import open_store
-
-    with open_store() as store:
+    with reading() as store:
         print_logs(store, {"task_run_id": store.task_run(run).id}, **options)
 
 
