@@ -233,7 +233,9 @@ def _prepare(database: "Database", journal_dir: Any, seconds: float | None) -> l
             raise UnavailableError(f"The store is being made by {lock.holder()}; try again in a moment.")
     except OSError as error:
         if current:
-            return [f"Recent records may be missing: {error.filename or 'the store'} cannot be written ({error.strerror})."]
+            return [
+                f"Recent records may be missing: {error.filename or 'the store'} cannot be written ({error.strerror})."
+            ]
         raise UnavailableError(
             f"There is no store at {database.path} and it cannot be made ({error.strerror}). Set RIVERRUN_HOME to a directory "
             "that can be written."
@@ -304,7 +306,7 @@ def _start_ingestion(wait: bool) -> "subprocess.Popen[bytes] | None":
 
     from riverrun.base.config import settings
 
-    global _background  # noqa: PLW0603 - one per process
+    global _background
     if _background is not None and _background.poll() is None:
         return None
     current = settings()

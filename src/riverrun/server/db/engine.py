@@ -112,7 +112,9 @@ def parse_url(url: str) -> sa.URL:
     try:
         parsed = sa.make_url(url)
     except sa.exc.ArgumentError as error:
-        raise InputError(f"{url!r} is not a database URL; use sqlite:////path/file.db or postgresql://host/name") from error
+        raise InputError(
+            f"{url!r} is not a database URL; use sqlite:////path/file.db or postgresql://host/name"
+        ) from error
     backend = parsed.drivername.partition("+")[0]
     if backend in ("postgresql", "postgres"):
         return parsed.set(drivername="postgresql+psycopg")

@@ -83,7 +83,7 @@ def _state_type(kind: StateType | str) -> StateType:
 
 def has_tags(table: sa.Table, tag_table: sa.Table, tags: Collection[str], scope: Scope) -> list[sa.ColumnElement[bool]]:
     """Conditions for runs that have all of the tags."""
-    conditions = []
+    conditions: list[sa.ColumnElement[bool]] = []
     for tag in tags:
         one = tag_table.alias()
         conditions.append(
@@ -134,6 +134,8 @@ def resolve(connection: sa.Connection, scope: Scope, table: sa.Table, noun: str,
 
 def _candidates(
     connection: sa.Connection, table: sa.Table, conditions: Sequence[sa.ColumnElement[bool]]
-) -> Sequence[sa.Row[Any]]:
+) -> Sequence[Any]:
     query = sa.select(table.c.id, table.c.name, table.c.expected_start_time).where(*conditions)
-    return connection.execute(query.order_by(table.c.expected_start_time.desc(), table.c.key.desc()).limit(_CANDIDATES)).all()
+    return connection.execute(
+        query.order_by(table.c.expected_start_time.desc(), table.c.key.desc()).limit(_CANDIDATES)
+    ).all()

@@ -105,8 +105,5 @@ def delete(cursor: "Cursor", table: Table, where: tuple[str, ...], rows: Iterabl
 
 def new_keys(cursor: "Cursor", table: Table, count: int) -> Sequence[int]:
     """`count` fresh keys for rows of `table`, rising."""
-    rows = cursor.execute(
-        f"SELECT nextval('{table.name}_key_seq') FROM generate_series(1, %s)", (count,)
-    ).fetchall()
+    rows = cursor.execute(f"SELECT nextval('{table.name}_key_seq') FROM generate_series(1, %s)", (count,)).fetchall()
     return [key for (key,) in rows]
-

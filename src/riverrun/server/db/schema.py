@@ -46,7 +46,9 @@ def upgrade(database: Database, revision: str = "head") -> None:
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     exists = database.path is None or database.path.exists()
     current = version(database) if exists else None
-    if current is not None and current not in {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}:
+    if current is not None and current not in {
+        script.revision for script in ScriptDirectory.from_config(config).walk_revisions()
+    }:
         raise UnavailableError(
             f"The store {database.url.render_as_string()} was made by a newer riverrun (schema {current}, this one knows {HEAD}): "
             "upgrade riverrun here."

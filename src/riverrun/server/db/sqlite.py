@@ -139,4 +139,3 @@ def new_keys(cursor: Any, table: Table, count: int) -> Sequence[int]:
     """`count` fresh keys for rows of `table`, rising. Nobody else allocates while this transaction writes."""
     (last,) = cursor.execute(f"SELECT coalesce(max(key), 0) FROM {table.name}").fetchone()
     return range(last + 1, last + 1 + count)
-

@@ -34,7 +34,5 @@ def flow_name(connection: sa.Connection, scope: Scope, flow_id: UUID) -> str:
 
 def flow_names(connection: sa.Connection, scope: Scope, flow_ids: set[UUID]) -> dict[UUID, str]:
     """The names of several flows, in one statement; flows that are not there are left out."""
-    query = sa.select(flow.c.id, flow.c.name).where(
-        flow.c.id.in_(flow_ids), flow.c.workspace_id == scope.workspace_id
-    )
+    query = sa.select(flow.c.id, flow.c.name).where(flow.c.id.in_(flow_ids), flow.c.workspace_id == scope.workspace_id)
     return {row.id: row.name for row in connection.execute(query)}

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with open_database(url) as database:
             return _ingest(database, journal_dir, 0.0 if options.once else _LOCK_SECONDS)
     except (RiverrunError, OSError, *CONNECTION_ERRORS) as error:
-        print(f"The journals in {journal_dir} were not ingested: {error}", file=sys.stderr)
+        _say(f"The journals in {journal_dir} were not ingested: {error}")
         return 1
 
 
@@ -42,12 +42,12 @@ def _ingest(database: Database, journal_dir: Path, wait: float) -> int:
     report = ingest(database, journal_dir)
     for error in report.errors:
         _say(error)
-    print(report)
+    _say(str(report))
     return 1 if report.errors else 0
 
 
 def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
+    sys.stderr.write(f"{message}\n")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -36,7 +36,9 @@ def clean_text(text: str, nul: str) -> str:
     return text
 
 
-def clean_rows(table: Table, columns: tuple[str, ...], rows: Iterable[tuple[Any, ...]], nul: str) -> list[tuple[Any, ...]]:
+def clean_rows(
+    table: Table, columns: tuple[str, ...], rows: Iterable[tuple[Any, ...]], nul: str
+) -> list[tuple[Any, ...]]:
     """The rows with every value in a form that `table` takes."""
     bounds = [_bound(table, column) for column in columns]
     cleaned = []

@@ -72,7 +72,19 @@ FLOW_RUN_COLUMNS = (
     "parent_task_run_id",
     "deployment_id",
 )
-STATE_COLUMNS = ("run_key", "seq", "id", "type", "timestamp", "shift", "writer_key", "name", "message", "details", "data")
+STATE_COLUMNS = (
+    "run_key",
+    "seq",
+    "id",
+    "type",
+    "timestamp",
+    "shift",
+    "writer_key",
+    "name",
+    "message",
+    "details",
+    "data",
+)
 LOG_COLUMNS = ("timestamp", "flow_run_key", "task_run_key", "level", "workspace_id", "name", "message")
 
 
@@ -122,7 +134,23 @@ class Run:
         """A run from its row, read as `STORED_COLUMNS`."""
         run = cls(row[0], id)
         run.new = False
-        _, _, placeholder, run.created, expected, following, start, end, total, timestamp, seq, count, code, name, resuming = row
+        (
+            _,
+            _,
+            placeholder,
+            run.created,
+            expected,
+            following,
+            start,
+            end,
+            total,
+            timestamp,
+            seq,
+            count,
+            code,
+            name,
+            resuming,
+        ) = row
         run.placeholder = bool(placeholder)
         run.seq, run.code, run.state_name = seq, code, name
         run.stored_expected = expected

@@ -39,9 +39,7 @@ class Report(Struct):
         return text
 
 
-def ingest(
-    database: Database, journal_dir: Path, *, seconds: float | None = None, scope: Scope = LOCAL
-) -> Report:
+def ingest(database: Database, journal_dir: Path, *, seconds: float | None = None, scope: Scope = LOCAL) -> Report:
     """Ingest every spool until nothing is left, or for about `seconds`. The caller holds the database's lock.
 
     Raises the database's own errors (full disk, no connection); what was committed until then stays. A spool that cannot be

@@ -76,8 +76,11 @@ class Unit:
         self.noticed = to_micros(now())
         self.writer_key = 0
         self.records: list[Any] = []
-        self.flow_runs: dict[bytes, r.Run] = {}
-        self.task_runs: dict[bytes, r.Run] = {}
+        #: where update records come from, in case they must be kept aside
+        self.sources: dict[int, Item] = {}
+        #: None between reading and loading
+        self.flow_runs: dict[bytes, Any] = {}
+        self.task_runs: dict[bytes, Any] = {}
         self.state_rows: tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]] = ([], [])
         self.log_rows: list[tuple[Any, ...]] = []
         self.lost_rows: list[tuple[Any, ...]] = []
@@ -125,7 +128,6 @@ class Unit:
     def _read(self, next_seq: int) -> None:
         """Decode the records that are new, note gaps, and collect the ids of the runs they speak of."""
         flow_ids, task_ids = self.flow_runs, self.task_runs
-        placeholder: Any = None
         records = self.records
         expected = next_seq
         for seq, payload in self.items:
@@ -140,21 +142,23 @@ class Unit:
                 continue
             kind = record.__class__
             if kind is StateRecord or kind is RunUpdateRecord:
+                if kind is RunUpdateRecord:
+                    self.sources[id(record)] = (seq, payload)
                 if record.kind:
-                    task_ids[record.run_id] = placeholder
+                    task_ids[record.run_id] = None
                 else:
-                    flow_ids[record.run_id] = placeholder
+                    flow_ids[record.run_id] = None
             elif kind is TaskRunRecord:
-                task_ids[record.id] = placeholder
+                task_ids[record.id] = None
                 if record.flow_run_id is not None:
-                    flow_ids[record.flow_run_id] = placeholder
+                    flow_ids[record.flow_run_id] = None
             elif kind is LogRecord:
                 if record.flow_run_id is not None:
-                    flow_ids[record.flow_run_id] = placeholder
+                    flow_ids[record.flow_run_id] = None
                 if record.task_run_id is not None:
-                    task_ids[record.task_run_id] = placeholder
+                    task_ids[record.task_run_id] = None
             elif kind is FlowRunRecord:
-                flow_ids[record.id] = placeholder
+                flow_ids[record.id] = None
             records.append(record)
         self.counts.records = len(self.items) - self.counts.repeated
 
@@ -235,7 +239,7 @@ class Unit:
         """The key of a run that is spoken of; a placeholder gets its first instant from whatever spoke of it first."""
         if flow_run_id is None:
             return None
-        run = self.flow_runs[flow_run_id]
+        run: r.Run = self.flow_runs[flow_run_id]
         if run.new and not run.created:
             run.created = instant
         return run.key
@@ -246,7 +250,7 @@ class Unit:
         if run.new:
             if not run.created:
                 run.created = record.timestamp
-        elif run.late or (run.seq and record.timestamp <= run.ledger.state_timestamp):  # type: ignore[operator]
+        elif run.late or (run.seq and record.timestamp <= run.ledger.state_timestamp):
             run.late.append(record)
             return
         code = record.type
@@ -302,8 +306,10 @@ class Unit:
             run.entered = True
         if unknown:
             names = ", ".join(sorted(unknown))
-            payload = msgspec.msgpack.encode(record)
-            self.aside_rows.append((0, self.noticed, self.writer_key, f"unknown fields of a run: {names}", payload))
+            seq, payload = self.sources[id(record)]
+            self.aside_rows.append(
+                (seq, self.noticed, self.writer_key, f"unknown fields of a run: {names}", bytes(payload))
+            )
             self.counts.aside += 1
 
     def _drop_known_states(self) -> None:
@@ -311,7 +317,9 @@ class Unit:
         id_in, id_out = self.verbs.id_in, self.verbs.id_out
         seen: set[tuple[int, bytes]] = set()
         for kind, spec in KINDS.items():
-            ids = [id_in(record.id) for record in self.records if record.__class__ is StateRecord and record.kind == kind]
+            ids = [
+                id_in(record.id) for record in self.records if record.__class__ is StateRecord and record.kind == kind
+            ]
             found = self.verbs.select(self.cursor, spec.state, ("id",), "id", ids) if ids else []
             seen.update((kind, bytes(id_out(row[0]))) for row in found)
         kept = []

@@ -123,7 +123,9 @@ class Writer:
             if key not in known
         ]
         if rows:
-            self.verbs.insert_missing(self.cursor, tables.flow, _FLOW_COLUMNS, self._clean(tables.flow, _FLOW_COLUMNS, rows))
+            self.verbs.insert_missing(
+                self.cursor, tables.flow, _FLOW_COLUMNS, self._clean(tables.flow, _FLOW_COLUMNS, rows)
+            )
             known = self._find_flows(list(keys.values()))
         return {name: known[key] for name, key in keys.items()}
 
@@ -183,7 +185,9 @@ class Writer:
         for late in run.late:
             rest = (late.name, late.message, r.document(late.details), r.document(late.data))
             scheduled = scheduled_time(late.type, late.details)
-            entries.append(Entry(self.writer_key, self.verbs.id_in(late.id), late.type, late.timestamp, scheduled, rest))
+            entries.append(
+                Entry(self.writer_key, self.verbs.id_in(late.id), late.type, late.timestamp, scheduled, rest)
+            )
         self.verbs.delete(self.cursor, spec.state, ("run_key",), [(run.key,)])
         run.ledger, run.appended, last = refold(run.key, entries, run.ledger.resuming)
         run.seq, run.code, run.state_name = len(run.appended), last.code, last.rest[0]

@@ -33,14 +33,19 @@ def logs(
         conditions.append(log.c.task_run_key == _key_of(task_run, task_run_id))
     if min_level:
         conditions.append(log.c.level >= min_level)
-    order = (log.c.timestamp.desc(), log.c.key.desc()) if newest_first else (log.c.timestamp, log.c.key)
-    page = sa.select(log).where(*conditions).order_by(*order).limit(limit).offset(offset).subquery("page")
-    order = (page.c.timestamp.desc(), page.c.key.desc()) if newest_first else (page.c.timestamp, page.c.key)
+    page = (
+        sa.select(log)
+        .where(*conditions)
+        .order_by(*_order(log, newest_first))
+        .limit(limit)
+        .offset(offset)
+        .subquery("page")
+    )
     query = (
         sa.select(page, flow_run.c.id.label("flow_run_id"), task_run.c.id.label("task_run_id"))
         .outerjoin_from(page, flow_run, flow_run.c.key == page.c.flow_run_key)
         .outerjoin(task_run, task_run.c.key == page.c.task_run_key)
-        .order_by(*order)
+        .order_by(*_order(page, newest_first))
     )
     return [_log(row) for row in connection.execute(query)]
 
@@ -64,6 +69,12 @@ def lost_stretches(
         LostStretch(writer=row.writer, first=row.first, last=row.last, why=row.why, noticed=from_micros(row.noticed))
         for row in connection.execute(query)
     ]
+
+
+def _order(rows: sa.FromClause, newest_first: bool) -> tuple[sa.ColumnElement[Any], ...]:
+    if newest_first:
+        return rows.c.timestamp.desc(), rows.c.key.desc()
+    return rows.c.timestamp, rows.c.key
 
 
 def _key_of(table: sa.Table, run_id: UUID) -> sa.ScalarSelect[Any]:

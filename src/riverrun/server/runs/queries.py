@@ -49,9 +49,7 @@ _TASK_RUN = (
 
 def _on_page(query: sa.Select[Any], table: sa.Table, page: sa.Subquery) -> sa.Select[Any]:
     """The full rows of a page of keys, in the page's order."""
-    return query.join(page, page.c.key == table.c.key).order_by(
-        page.c.expected_start_time.desc(), page.c.key.desc()
-    )
+    return query.join(page, page.c.key == table.c.key).order_by(page.c.expected_start_time.desc(), page.c.key.desc())
 
 
 def flow_runs(
@@ -166,21 +164,17 @@ def counts(connection: sa.Connection, scope: Scope, *, flow_run_id: UUID | None 
             task_run.c.workspace_id == scope.workspace_id, task_run.c.flow_run_key == _key_of(flow_run, flow_run_id)
         )
     query = sa.select(table.c.state_type, sa.func.count()).where(condition).group_by(table.c.state_type)
-    found = dict(connection.execute(query).tuples().all())
-    return {None if code is None else TYPES_BY_CODE[code]: number for code, number in sorted(found.items(), key=_code)}
-
-
-def _code(item: tuple[int | None, int]) -> int:
-    return item[0] or 0
+    return {
+        None if code is None else TYPES_BY_CODE[code]: number
+        for code, number in sorted(connection.execute(query), key=lambda row: row[0] or 0)
+    }
 
 
 def _key_of(table: sa.Table, run_id: UUID) -> sa.ScalarSelect[Any]:
     return sa.select(table.c.key).where(table.c.id == run_id).scalar_subquery()
 
 
-def _states(
-    connection: sa.Connection, scope: Scope, run: sa.Table, states: sa.Table, run_id: UUID
-) -> list[sa.Row[Any]]:
+def _states(connection: sa.Connection, scope: Scope, run: sa.Table, states: sa.Table, run_id: UUID) -> list[Any]:
     query = (
         sa.select(*_state_columns(states))
         .join_from(run, states, states.c.run_key == run.c.key)

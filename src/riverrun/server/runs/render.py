@@ -4,13 +4,12 @@ A row that cannot be rendered (damaged by hand, or written by a newer version) b
 the label `UNREADABLE` that says why: one bad row never costs a page.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Row
 
 from riverrun.base.clock import from_micros
 from riverrun.wire.runs import FlowRun, RunInput, RunPolicy, TaskRun
@@ -22,7 +21,15 @@ UNREADABLE = "riverrun.unreadable"
 PLACEHOLDER = "riverrun.placeholder"
 
 #: what decoding a damaged row may raise
-RENDER_ERRORS = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, msgspec.MsgspecError, RecursionError)
+RENDER_ERRORS = (
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    msgspec.MsgspecError,
+    RecursionError,
+)
 
 _details = msgspec.json.Decoder(dict[str, Any])
 _any = msgspec.json.Decoder()
@@ -40,7 +47,9 @@ def instant(micros: int | None) -> datetime | None:
 
 def state_of(row: Any, *, flow_run_id: UUID | None, task_run_id: UUID | None) -> BaseState:
     """The state in a row with the columns `s_id`, `s_type`, `s_timestamp`, `s_name`, `s_message`, `s_details`, `s_data`."""
-    details = msgspec.convert(_details.decode(row.s_details), StateDetails, strict=False) if row.s_details else StateDetails()
+    details = (
+        msgspec.convert(_details.decode(row.s_details), StateDetails, strict=False) if row.s_details else StateDetails()
+    )
     details.flow_run_id = flow_run_id
     details.task_run_id = task_run_id
     return BaseState(
@@ -54,7 +63,7 @@ def state_of(row: Any, *, flow_run_id: UUID | None, task_run_id: UUID | None) ->
     )
 
 
-def states_of(rows: list[Row[Any]], *, flow_run_id: UUID | None, task_run_id: UUID | None) -> list[BaseState]:
+def states_of(rows: Sequence[Any], *, flow_run_id: UUID | None, task_run_id: UUID | None) -> list[BaseState]:
     """The states in rows; one that cannot be read keeps its type and place, and its message says why."""
     states = []
     for row in rows:
@@ -142,11 +151,11 @@ def _input(kind: str, run_id: bytes | None, name: str | None) -> RunInput:
     if run_id is not None:
         return RunInput(kind, id=UUID(bytes=run_id))  # type: ignore[arg-type]
     if kind == "constant":
-        return RunInput(kind, type=name)
+        return RunInput("constant", type=name)
     return RunInput(kind, name=name)  # type: ignore[arg-type]
 
 
-def _each(rows: list[Row[Any]], render: Callable[[Any], T], bare: Callable[[Any, str], T]) -> list[T]:
+def _each(rows: Sequence[Any], render: Callable[[Any], T], bare: Callable[[Any, str], T]) -> list[T]:
     result = []
     for row in rows:
         try:
@@ -156,11 +165,11 @@ def _each(rows: list[Row[Any]], render: Callable[[Any], T], bare: Callable[[Any,
     return result
 
 
-def flow_runs_of(rows: list[Row[Any]]) -> list[FlowRun]:
+def flow_runs_of(rows: Sequence[Any]) -> list[FlowRun]:
     """Flow runs from rows of `queries.flow_runs`."""
     return _each(rows, _flow_run, lambda row, why: FlowRun(id=row.id, name=str(row.name), labels={UNREADABLE: why}))
 
 
-def task_runs_of(rows: list[Row[Any]]) -> list[TaskRun]:
+def task_runs_of(rows: Sequence[Any]) -> list[TaskRun]:
     """Task runs from rows of `queries.task_runs`."""
     return _each(rows, _task_run, lambda row, why: TaskRun(id=row.id, name=str(row.name), labels={UNREADABLE: why}))

@@ -31,7 +31,9 @@ def delete_flow_run(database: Database, scope: Scope, flow_run_id: UUID) -> int:
     Raises ObjectNotFound. Runs of subflows are runs of their own and stay.
     """
     with database.read() as connection:
-        mine = sa.select(flow_run.c.key).where(flow_run.c.id == flow_run_id, flow_run.c.workspace_id == scope.workspace_id)
+        mine = sa.select(flow_run.c.key).where(
+            flow_run.c.id == flow_run_id, flow_run.c.workspace_id == scope.workspace_id
+        )
         key = connection.execute(mine).scalar()
     if key is None:
         raise ObjectNotFound(f"There is no flow run {flow_run_id} in this store.")
@@ -43,7 +45,9 @@ def delete_flow_run(database: Database, scope: Scope, flow_run_id: UUID) -> int:
     with database.write() as connection:
         # what was ingested since the last batch goes in this transaction, so that nothing is left without its run
         connection.execute(sa.delete(log).where(log.c.flow_run_key == key))
-        keys = connection.execute(sa.select(task_run.c.key, task_run.c.tags).where(task_run.c.flow_run_key == key)).all()
+        keys = connection.execute(
+            sa.select(task_run.c.key, task_run.c.tags).where(task_run.c.flow_run_key == key)
+        ).all()
         _delete_runs(connection, scope, (task_run, task_run_state, task_run_tag), keys)
         row = connection.execute(sa.select(flow_run.c.key, flow_run.c.tags).where(flow_run.c.key == key)).all()
         _delete_runs(connection, scope, (flow_run, flow_run_state, flow_run_tag), row)
@@ -67,9 +71,7 @@ def _delete_task_runs(database: Database, scope: Scope, condition: sa.ColumnElem
     return len(rows)
 
 
-def _delete_runs(
-    connection: sa.Connection, scope: Scope, kind: tuple[sa.Table, sa.Table, sa.Table], rows: Any
-) -> None:
+def _delete_runs(connection: sa.Connection, scope: Scope, kind: tuple[sa.Table, sa.Table, sa.Table], rows: Any) -> None:
     run, states, tag_table = kind
     keys = [row.key for row in rows]
     if not keys:

@@ -4,6 +4,7 @@ The first revision; there is nothing to be safe for.
 """
 
 import time
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -18,15 +19,15 @@ down_revision = None
 DEFAULT_WORKSPACE_ID = UUID("01900000-0000-7000-8000-000000000001")
 
 
-def _column(name: str, kind: sa.types.TypeEngine | type, required: bool = False) -> sa.Column:
+def _column(name: str, kind: Any, required: bool = False) -> sa.Column[Any]:
     return sa.Column(name, kind, nullable=not required)
 
 
-def _key(kind: sa.types.TypeEngine = Key) -> sa.Column:
+def _key(kind: Any = Key) -> sa.Column[Any]:
     return sa.Column("key", kind, primary_key=True, autoincrement=True)
 
 
-def _times() -> list[sa.Column]:
+def _times() -> list[sa.Column[Any]]:
     return [
         _column("created", sa.BigInteger, True),
         _column("expected_start_time", sa.BigInteger, True),
