@@ -175,7 +175,7 @@ def test_random_trees_of_waiting_tasks_keep_the_bound(make_pool):
         for _ in range(choice.randrange(4) if depth else 0):
             child = threading.Event()
             children.append(child)
-            pool.submit(lambda child=child, next=random.Random(choice.random()): node(depth - 1, next, child))
+            pool.submit(lambda child=child, own=random.Random(choice.random()): node(depth - 1, own, child))
         for child in children:
             enter(-1)
             with released():

@@ -14,7 +14,7 @@ from _thread import LockType, allocate_lock
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from types import FrameType
+from types import CodeType, FrameType
 
 Job = Callable[[], object]
 
@@ -86,12 +86,19 @@ def regain(permit: Permit | None) -> None:
     Called by the permit's own thread when it gives up waiting for the other one. If that had given the permit back,
     this waits for its turn as the end of `released` does.
     """
-    if permit is None:
+    if permit is None or permit.revoked:  # revoked: the current thread was given up itself, and runs on without
+        _current.permit = permit
         return
     fresh = Permit(permit.pool)
     if not permit.pool._revoke(permit, fresh):
         permit.pool._take_again(fresh)
     _current.permit = fresh
+
+
+def surrender(permit: Permit | None) -> None:
+    """Give back for good what an abandoned thread still holds."""
+    if permit is not None:
+        permit.pool._give_back(permit)
 
 
 class _Worker(threading.Thread):
@@ -367,21 +374,46 @@ class WorkerPool:
 
 def whereabouts(ident: int | None) -> str | None:
     """`file:line in function` where a thread stands: in user code if it has a frame there, else its innermost frame."""
-    frame = sys._current_frames().get(ident) if ident is not None else None
-    if frame is None:
+    innermost = _frame_of(ident)
+    if innermost is None:
         return None
-    place: FrameType | None = frame
-    while place is not None and place.f_code.co_filename.startswith(_OWN_AND_STANDARD):
-        place = place.f_back
-    place = place or frame
-    return f"{place.f_code.co_filename}:{place.f_lineno} in {place.f_code.co_name}"
+    frame: FrameType | None = innermost
+    while frame is not None and (_is_own(frame) or _is_standard(frame)):
+        frame = frame.f_back
+    frame = frame or innermost
+    return f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
 
 
-_OWN_AND_STANDARD = (
-    __file__.removesuffix(f"engine{os.sep}pool.py"),
-    threading.__file__.removesuffix("threading.py"),
-    "<frozen",
-)
+def is_at_user_code(ident: int, caller: CodeType) -> bool:
+    """Whether a thread stands in user code, or in what user code calls of the standard library, and not in riverrun.
+
+    `caller` is the function of riverrun that calls the user's: standing there means being in a built-in function.
+    """
+    frame = _frame_of(ident)
+    while frame is not None and frame.f_code is not caller:
+        if _is_own(frame):
+            return False
+        if not _is_standard(frame):
+            return True
+        frame = frame.f_back
+    return frame is not None
+
+
+def _frame_of(ident: int | None) -> FrameType | None:
+    return sys._current_frames().get(ident) if ident is not None else None
+
+
+_OWN = __file__.removesuffix(f"engine{os.sep}pool.py")
+_STANDARD = threading.__file__.removesuffix("threading.py")
+
+
+def _is_own(frame: FrameType) -> bool:
+    return frame.f_code.co_filename.startswith(_OWN)
+
+
+def _is_standard(frame: FrameType) -> bool:
+    path = frame.f_code.co_filename
+    return (path.startswith(_STANDARD) and "site-packages" not in path) or path.startswith("<frozen")
 
 
 def _forget_threads() -> None:

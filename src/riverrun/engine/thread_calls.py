@@ -1,0 +1,302 @@
+"""Calls with a deadline in a thread of their own: the way where no alarm can be used.
+
+At the deadline an exception is sent to the thread while it stands in user code (never in riverrun's own: a journal or a
+state must not be torn). If that does not end the call within a short grace it is abandoned: its caller goes on, and it is
+listed until it ends. Permits go with the call and come back to the caller.
+"""
+
+import os
+import threading
+import time
+from _thread import LockType, allocate_lock
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import copy_context
+from typing import Any, NamedTuple
+
+from riverrun.engine.interrupts import gate, take_pending
+from riverrun.engine.pool import (
+    WorkerPool,
+    adopt,
+    current_permit,
+    is_at_user_code,
+    regain,
+    surrender,
+    whereabouts,
+)
+
+#: seconds that a struck call has to end before it is abandoned
+GRACE_SECONDS = 0.05
+#: seconds between attempts to strike an abandoned call that stands in riverrun's own code
+_RETRY_SECONDS = 0.02
+#: ten years: what timers and locks accept on every platform
+LONGEST = 3e8
+
+
+class DeadlineExceeded(TimeoutError):
+    """A call did not end within `deadline` seconds.
+
+    `abandoned` tells that it could not be stopped and still ran when this was raised; `where` is then the place. `wait`
+    and `still_runs` follow such a call.
+    """
+
+    def __init__(self, name: str, deadline: float, where: str | None = None, call: "_Call | None" = None) -> None:
+        text = f"{name} exceeded its timeout of {deadline:g} second(s)"
+        if where is not None:
+            text = f"{text}; it could not be interrupted and still runs at {where}"
+        super().__init__(text)
+        self.name = name
+        self.deadline = deadline
+        self.where = where
+        self._call = call
+
+    @property
+    def abandoned(self) -> bool:
+        return self.where is not None
+
+    def still_runs(self) -> bool:
+        """Whether the abandoned call is running at this moment."""
+        return self._call is not None and not self._call.over
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the abandoned call to end; False when it has not by then."""
+        return self._call is None or self._call.ended.wait(timeout)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.name, self.deadline, self.where)
+
+
+class DeadlineSignal(BaseException):
+    """What strikes user code at its deadline; `deadline` is the one that passed."""
+
+    def __init__(self, deadline: object = None) -> None:
+        super().__init__("the deadline of this call passed")
+        self.deadline = deadline
+
+
+class AbandonedCall(NamedTuple):
+    """A call that went on after its deadline; `since` is on the monotonic clock."""
+
+    name: str
+    where: str
+    since: float
+
+
+def abandoned() -> list[AbandonedCall]:
+    """The calls of this process that run on after their deadline, oldest first."""
+    return [
+        AbandonedCall(call.name, whereabouts(call.ident) or "unknown", call.abandoned_at)
+        for call in sorted(_abandoned, key=lambda call: call.abandoned_at)
+        if not call.over
+    ]
+
+
+class _Call:
+    """One call in a thread of its own. `guard` orders "it ended" against "strike it"."""
+
+    def __init__(self, fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], name: str) -> None:
+        self.name = name
+        self.abandoned_at = 0.0
+        self.ident: int | None = None
+        self.over = False
+        self.ended_at = 0.0
+        self.ended = threading.Event()
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self.struck = False
+        #: an outer call's deadline passed: the waiter has to give up
+        self.called_off = False
+        #: the call that this call's own code waits for
+        self.inner: _Call | None = None
+        self.guard = allocate_lock()
+        self.wake: LockType = allocate_lock()
+        self.wake.acquire()
+        self.permit = current_permit()
+        self.outer = _local.call
+        self._what: list[tuple[Callable[..., Any], Sequence[Any], Mapping[str, Any]]] = [(fn, args, kwargs)]
+        self._context = copy_context()
+
+    def __call__(self) -> None:
+        """Run in the thread of a pool; whatever strikes it, late or early, stays in here."""
+        own = current_permit()
+        try:
+            fn, args, kwargs = self._what.pop()
+            adopt(self.permit)
+            _local.call = self
+            self.ident = threading.get_ident()
+            try:
+                self.value = self._context.run(fn, *args, **kwargs)
+            except BaseException as error:  # noqa: BLE001 - outcomes are values
+                self.error = error
+            self._end()
+        except BaseException as error:  # noqa: BLE001 - the one strike of this call hit between the lines above
+            self.error = self.error or error
+            self._end()
+        finally:
+            _local.call = None
+            adopt(own)
+
+    def _end(self) -> None:
+        self.permit = current_permit()
+        self.ended_at = time.monotonic()
+        with self.guard:
+            self.over = True
+            struck = self.struck
+            if self.wake.locked():
+                self.wake.release()
+        if self.abandoned_at:
+            _abandoned.discard(self)
+            surrender(self.permit)
+        self.ended.set()
+        if struck:
+            _send(self.ident, None)  # a strike that is still on its way must not hit the thread's next call
+
+    def strike(self) -> bool:
+        """Send the exception, or call off what the call waits for; False while it is in riverrun's own code."""
+        with self.guard:
+            if self.over or self.struck:
+                return True
+            inner = self.inner
+            if inner is not None:
+                with inner.guard:
+                    inner.called_off = True
+                    if inner.wake.locked():
+                        inner.wake.release()
+                return True
+            if self.ident is None or not is_at_user_code(self.ident, _Call.__call__.__code__):
+                return False
+            self.struck = True
+            _send(self.ident, DeadlineSignal)
+            return True
+
+    def deepest(self) -> "_Call":
+        """The call at the end of the chain of calls that wait for each other; it has the permit."""
+        call = self
+        while (inner := call.inner) is not None:
+            call = inner
+        return call
+
+
+class _Local(threading.local):
+    call: _Call | None = None
+
+
+_local = _Local()
+_threads = WorkerPool(None, "riverrun-timeout")
+_abandoned: set[_Call] = set()
+_unstruck: list[_Call] = []
+_striker_lock = allocate_lock()
+
+
+def call_in_thread(
+    fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], seconds: float, name: str, *, main: bool
+) -> Any:
+    """`fn(*args, **kwargs)` in another thread; see `timeouts.call_with_timeout`. `main`: it is the main one that waits."""
+    call = _Call(fn, args, kwargs, name)
+    end = time.monotonic() + seconds
+    outer = call.outer
+    if outer is not None:
+        outer.inner = call
+    try:
+        _threads.submit(call)
+        cause = _wait(call, seconds, main=main)
+        in_time = call.over and call.ended_at < end and not call.called_off and cause is None
+        if not call.over:
+            _stop(call)
+        if call.abandoned_at:
+            regain(call.deepest().permit)
+        else:
+            adopt(call.permit)
+    finally:
+        if outer is not None:
+            with outer.guard:
+                outer.inner = None
+            outer.permit = current_permit()
+    if cause is not None:
+        raise cause
+    if call.called_off:
+        raise DeadlineSignal(outer)
+    if in_time:
+        if call.error is not None:
+            raise call.error
+        return call.value
+    failure = None if isinstance(call.error, DeadlineSignal) else call.error
+    where = (whereabouts(call.ident) or "unknown") if call.abandoned_at else None
+    raise DeadlineExceeded(name, seconds, where, call if call.abandoned_at else None) from failure
+
+
+def _wait(call: _Call, seconds: float, *, main: bool) -> BaseException | None:
+    """Wait for the end of the call, its deadline or that of an outer one; gives what struck the waiting thread itself."""
+    try:
+        try:
+            if main:
+                gate.open = True
+                if gate.pending is not None:
+                    raise take_pending()
+            call.wake.acquire(timeout=min(seconds, LONGEST))
+        finally:
+            if main:
+                gate.open = False
+    except BaseException as error:  # noqa: BLE001 - a signal; raised again when the call is stopped
+        if main:
+            gate.open = False
+        return error
+    return None
+
+
+def _stop(call: _Call) -> None:
+    """Strike a call and give it the grace to end, else abandon it."""
+    # A call that was called off is inside another that is being stopped too: its grace is part of that one's.
+    import ctypes  # noqa: F401 - so that little time passes between looking and striking
+
+    end = time.monotonic() + (GRACE_SECONDS / 2 if call.called_off else GRACE_SECONDS)
+    struck = call.strike()
+    while not call.over and (left := end - time.monotonic()) > 0:
+        call.ended.wait(left if struck else min(left, 0.002))
+        struck = struck or call.strike()
+    with call.guard:
+        if call.over:
+            return
+        call.abandoned_at = time.monotonic()
+        _abandoned.add(call)
+    if not struck:
+        _strike_later(call)
+
+
+def _strike_later(call: _Call) -> None:
+    """Have a call struck as soon as it comes back from riverrun's code to the user's."""
+    with _striker_lock:
+        _unstruck.append(call)
+        if len(_unstruck) > 1:
+            return
+    threading.Thread(target=_keep_striking, name="riverrun-timeout-striker", daemon=True).start()
+
+
+def _keep_striking() -> None:
+    while True:
+        with _striker_lock:
+            _unstruck[:] = [call for call in _unstruck if not call.strike()]
+            if not _unstruck:
+                return
+        time.sleep(_RETRY_SECONDS)
+
+
+def _send(ident: int | None, kind: type[BaseException] | None) -> None:
+    """Raise `kind` in a thread at its next bytecode; None takes back what has not been raised yet."""
+    import ctypes
+
+    target = ctypes.c_ulong(ident or 0)
+    if kind is None:
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(target, None)
+    else:
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(target, ctypes.py_object(kind))
+
+
+def _forget_calls() -> None:
+    """In a forked child none of the calls exists."""
+    global _striker_lock
+    _striker_lock = allocate_lock()
+    _abandoned.clear()
+    _unstruck.clear()
+
+
+os.register_at_fork(after_in_child=_forget_calls)
