@@ -25,14 +25,16 @@ class Backlog:
         if self._size + len(payload) > self._limit:
             self.lost += 1
             return
+        size = len(payload)  # before the sum: a signal handler may add between a call and the sum's end
         self._items.append((payload, is_log))
-        self._size += len(payload)
+        self._size += size
 
     def first(self) -> bytes | None:
         return self._items[0][0] if self._items else None
 
     def drop_first(self) -> None:
-        self._size -= len(self._items.popleft()[0])
+        size = len(self._items.popleft()[0])
+        self._size -= size
 
     def _drop_logs(self) -> None:
         kept = deque(item for item in self._items if not item[1])

@@ -115,28 +115,39 @@ class MappedSegment:
 class WrittenSegment:
     """A file that grows by one write per frame, for file systems where mapping is not safe."""
 
-    __slots__ = ("_fd", "_size", "capacity", "end")
+    __slots__ = ("_fd", "_size", "_unsure", "capacity", "end")
 
     def __init__(self, path: Path, capacity: int) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         self.capacity = capacity
         self.end = self._size = 0
+        # The truth about the size is the descriptor's position, which moves with the write; asking for it costs a call.
+        self._unsure = False
 
     def write(self, frame: bytes, /) -> None:
-        if self._size + len(frame) > self.capacity:
+        before = self._size
+        if before + len(frame) > self.capacity:
             raise ValueError("no room in this segment")
+        self._unsure = True
         try:
-            written = os.pwrite(self._fd, frame, self._size)
-            while written < len(frame):
+            rest = frame[os.write(self._fd, frame) :]
+            while rest:
                 # A full disk takes a part without an error; only the next write says why.
-                written += os.pwrite(self._fd, frame[written:], self._size + written)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._fd, self._size)
+                rest = rest[os.write(self._fd, rest) :]
+        except OSError:
+            os.ftruncate(self._fd, before)
+            os.lseek(self._fd, before, os.SEEK_SET)
             raise
-        self._size += len(frame)
+        if self._size == before:
+            self._size = before + len(frame)
+            self._unsure = False
+        else:  # a signal handler wrote meanwhile
+            self._unsure = True
 
     def tell(self) -> int:
+        if self._unsure:
+            self._size = os.lseek(self._fd, 0, os.SEEK_CUR)
+            self._unsure = False
         return self._size
 
     def read(self, start: int, end: int) -> bytes:

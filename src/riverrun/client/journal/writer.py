@@ -84,6 +84,7 @@ class Journal:
         self._next = 1
         self._synced = 1
         self._rotating = False
+        self._side_seq = 0  # the number of the long record that is being written
         # Anything off the straight way (disk trouble, over the cap) raises this one flag, which is all that `append` looks at.
         self._strained = False
         self._over_cap = False
@@ -129,7 +130,7 @@ class Journal:
             segment = self._segment
             start = segment.tell()
             if start != segment.end:
-                self._catch_up(segment, start)
+                self._settle()
             seq = self._next
             crc = (
                 crc32(payload, seq % SEQ_MODULUS ^ self._salt) if size <= GIL_KEEPING else self._checksum(payload, seq)
@@ -157,6 +158,13 @@ class Journal:
     def _checksum(self, payload: bytes, seq: int) -> int:
         return checksum(payload, seq, self._salt)
 
+    def _settle(self) -> None:
+        """Make `_next` true, whatever was interrupted. The caller holds the lock."""
+        segment = self._segment
+        end = segment.tell()
+        if end != segment.end:
+            self._catch_up(segment, end)
+
     def _catch_up(self, segment: Segment, end: int) -> None:
         """Account for frames whose append was struck by an exception right after the copy."""
         for frame in frames_in(segment.read(segment.end, end), self._salt):
@@ -165,15 +173,19 @@ class Journal:
 
     def _append_slowly(self, record: JournalRecord, payload: bytes) -> None:
         with self._lock:
-            if self._over_cap and isinstance(record, LogRecord):
+            is_log = isinstance(record, LogRecord)
+            if self._over_cap and is_log:
                 self._backlog.lost += 1
-            elif self._backlog:
-                self._backlog.add(payload, is_log=isinstance(record, LogRecord))
+            elif self._backlog or self._side_seq:
+                self._backlog.add(payload, is_log=is_log)
+                self._keeper.wake()
             else:
                 try:
                     self._put_any(payload)
                 except OSError as error:
                     self._keep_in_memory(record, payload, error)
+                    return
+                self._recover()  # what signal handlers appended meanwhile
 
     def _put_any(self, payload: bytes) -> None:
         if len(payload) <= self._longest:
@@ -181,11 +193,16 @@ class Journal:
             return
         if not self._directory.is_open:
             self._open()
-        seq = 0
-        # Again only if a signal handler took the number between naming the file and writing its frame.
-        while seq == 0 or self._put(SIDE_MAGIC, SIDE.pack(len(payload), self._checksum(payload, seq))) != seq:
-            seq = self._next
+        # From here to the frame nobody may take the number that names the file: a signal handler's records wait in memory.
+        self._strained = True
+        self._side_seq = -1
+        try:
+            self._settle()
+            self._side_seq = seq = self._next
             self._unsynced_sides.append(self._directory.write_side(payload, seq))
+            self._put(SIDE_MAGIC, SIDE.pack(len(payload), self._checksum(payload, seq)))
+        finally:
+            self._side_seq = 0
 
     def _rotate(self, full: Segment) -> None:
         if self._rotating:
@@ -256,6 +273,7 @@ class Journal:
     def _own_up(self, lost: int) -> None:
         """Leave a record of how many records were given up; its number is that of the last of them."""
         why = "over the size cap of the journal" if self._over_cap else "given up while the disk took no records"
+        self._settle()
         first, self._next = self._next, self._next + lost - 1
         try:
             self._put(MAGIC, encode(LostRecord(first, self._next, why)))
@@ -298,6 +316,7 @@ class Journal:
             self._go_home()
             if self._strained:
                 self._recover()
+            self._settle()
             if self._next == self._synced and not self._strained:
                 self._wake_at = _AT_ONCE
                 return False
@@ -309,6 +328,7 @@ class Journal:
         """Have everything appended so far on the disk; False if the disk does not do it."""
         with self._files:
             with self._lock:
+                self._settle()
                 upto, segment = self._next, self._segment
                 finished, sides = self._finished[:], self._unsynced_sides[:]
             try:
@@ -340,6 +360,7 @@ class Journal:
                 with self._lock:
                     self._go_home()
                     written = self._recover() if self._strained else True
+                    self._settle()
                     if self._next == self._synced:
                         return written
                 return self.sync() and written
@@ -404,6 +425,7 @@ class Journal:
                 self._say(
                     f"{len(self._backlog)} records could not be written in {self.options.directory} and are lost."
                 )
+            self._settle()
             segments = [*self._finished, self._segment]
             self._segment, self._finished[:] = Unopened(), []
             for segment in segments:
