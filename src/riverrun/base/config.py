@@ -284,6 +284,7 @@ def reload() -> Settings:
     global _cached, _environ_length, _environ_values, _watched
     from riverrun.base.sources import given_values
 
+    _cached = None  # if the sources make no sense now, the next call must not take what was before
     # Which variables to compare is decided before they are read: a change in between is then noticed by the next call.
     prefix, home = os.environ.encodekey(PREFIX), os.environ.encodekey("HOME")
     length = len(_environ)

@@ -58,9 +58,9 @@ def json_option(command: F) -> F:
 
 def confirm(question: str) -> None:
     """Ask before what cannot be undone, if a person is there to answer; a no ends the command (exit code 1)."""
-    from riverrun.base.config import settings
+    from riverrun.cli.output import preference
 
-    wanted = settings().cli_prompt
+    wanted = preference("cli_prompt")
     if wanted is None:
         wanted = sys.stdin.isatty() and sys.stdout.isatty()
     if wanted and not click.confirm(question, err=True):

@@ -14,6 +14,7 @@ import click
 
 from riverrun.base.clock import now
 from riverrun.base.config import settings
+from riverrun.base.errors import RiverrunError
 
 STATE_COLORS = {
     "COMPLETED": "green",
@@ -49,9 +50,18 @@ def state_cell(type_: str | None, name: str | None) -> Cell:
     return Cell(name or type_ or "-", STATE_COLORS.get(str(type_), "white"))
 
 
+def preference(field: str) -> bool | None:
+    """A setting of the command line itself; None where the settings are broken, since the command may be to mend them."""
+    try:
+        value: bool | None = getattr(settings(), field)
+    except RiverrunError:
+        return None
+    return value
+
+
 def use_color(stream: TextIO | None = None) -> bool:
     """Whether a stream (stdout) gets colours: the setting, else NO_COLOR and FORCE_COLOR, else if it is a terminal."""
-    wanted = settings().cli_colors
+    wanted = preference("cli_colors")
     if wanted is not None:
         return wanted
     if os.environ.get("NO_COLOR"):
