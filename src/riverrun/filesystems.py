@@ -1,0 +1,338 @@
+"""Where bytes are kept under a path: the local disk, any fsspec URL, this process's memory, or nowhere.
+
+Light classes with the peer's constructor arguments. `read_path` and `write_path` follow the colour of the caller (a
+coroutine in async code, a plain call otherwise); `aread_path` and `awrite_path` never guess. The house itself uses
+`read_from`, `write_to` and `exists_in`, which always block and also serve users' own classes. Nothing here knows what the
+bytes mean.
+"""
+
+import errno
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from threading import Lock
+from typing import Any, ClassVar
+from uuid import UUID
+
+from riverrun.base.ids import uuid7
+from riverrun.utilities.colours import by_colour, complete
+
+
+class ReadableFileSystem(ABC):
+    """Base of what can be read from by path. Users may subclass it, with plain or async methods."""
+
+    _block_document_id: UUID | None = None
+    _block_document_name: str | None = None
+
+    @abstractmethod
+    def read_path(self, path: str) -> Any:
+        """The bytes under a path; raises ValueError or OSError if there are none."""
+
+
+class WritableFileSystem(ReadableFileSystem):
+    """Base of what can be read from and written to by path. Users may subclass it, with plain or async methods."""
+
+    @abstractmethod
+    def write_path(self, path: str, content: bytes) -> Any:
+        """Keep bytes under a path, replacing what was there."""
+
+
+async def _aread(self: "_Storage", path: str) -> bytes:
+    import asyncio
+
+    return await asyncio.to_thread(self._get, path)
+
+
+async def _awrite(self: "_Storage", path: str, content: bytes) -> str:
+    import asyncio
+
+    return await asyncio.to_thread(self._put, path, content)
+
+
+class _Storage(WritableFileSystem):
+    """The part that the house's own storages share: a subclass gives `_get`, `_put`, `_has` and `_resolve_path`."""
+
+    @abstractmethod
+    def _get(self, path: str, size: int = -1) -> bytes:
+        """The bytes under a path, only the first `size` if that is not negative."""
+
+    @abstractmethod
+    def _put(self, path: str, content: bytes) -> str: ...
+
+    @abstractmethod
+    def _has(self, path: str) -> bool: ...
+
+    @abstractmethod
+    def _resolve_path(self, path: str) -> Any: ...
+
+    @by_colour(_aread)
+    def read_path(self, path: str) -> bytes:
+        """The bytes under a path; raises ValueError if there are none. Await it in async code."""
+        return self._get(path)
+
+    @by_colour(_awrite)
+    def write_path(self, path: str, content: bytes) -> str:
+        """Keep bytes under a path, replacing what was there; returns where. Await it in async code."""
+        return self._put(path, content)
+
+    aread_path = _aread
+    awrite_path = _awrite
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.model_dump() == other.model_dump()  # type: ignore[attr-defined]
+
+    def __hash__(self) -> int:
+        return hash((type(self), str(self.model_dump())))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.model_dump().items())})"
+
+    def model_dump(self, **_options: Any) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+
+
+class LocalFileSystem(_Storage):
+    """Files below a directory of this machine; without `basepath` the working directory.
+
+    Paths may be absolute but must lie below `basepath`. A file appears whole or not at all: it is written aside and
+    renamed. Missing directories are made.
+    """
+
+    def __init__(self, basepath: str | Path | None = None) -> None:
+        self.basepath = None if basepath is None else str(basepath)
+        self._base: str | None = None
+
+    def _resolve_path(self, path: str | Path) -> Path:
+        if self.basepath is None:
+            return Path(os.path.realpath(os.path.expanduser(path)))
+        base = self._base
+        if base is None:
+            base = self._base = os.path.realpath(os.path.expanduser(self.basepath))
+        try:
+            resolved = os.path.realpath(os.path.join(base, path))
+        except ValueError as error:  # a NUL in it
+            raise ValueError(f"{str(path)!r:.200} cannot be a path: {error}") from error
+        if resolved != base and not resolved.startswith(base.rstrip(os.sep) + os.sep):
+            raise ValueError(f"Provided path {path} is outside of the base path {base}.")
+        return Path(resolved)
+
+    def _get(self, path: str, size: int = -1) -> bytes:
+        resolved = self._resolve_path(path)
+        try:
+            with open(resolved, "rb") as file:
+                return file.read(size)
+        except FileNotFoundError:
+            raise ValueError(f"Path {resolved} does not exist.") from None
+        except IsADirectoryError:
+            raise ValueError(f"Path {resolved} is not a file.") from None
+
+    def _put(self, path: str, content: bytes) -> str:
+        resolved = self._resolve_path(path)
+        draft = resolved.with_name(f".{uuid7().hex}.draft")
+        try:
+            try:
+                draft.write_bytes(content)
+            except FileNotFoundError:
+                resolved.parent.mkdir(parents=True, exist_ok=True)
+                draft.write_bytes(content)
+            draft.replace(resolved)
+        except OSError as error:
+            draft.unlink(missing_ok=True)
+            if error.errno == errno.ENAMETOOLONG:
+                raise ValueError(f"The name of the file is too long for its disk: {str(resolved)!r:.300}...") from error
+            raise
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+        return str(resolved)
+
+    def _has(self, path: str) -> bool:
+        return self._resolve_path(path).is_file()
+
+
+class RemoteFileSystem(_Storage):
+    """Files below a URL that fsspec understands, such as `s3://bucket/prefix`.
+
+    `settings` are given to fsspec's file system (credentials, endpoint ...). The package that serves the URL's scheme must be
+    installed.
+    """
+
+    #: schemes that show a file while it is still being written, so that it is written aside and renamed
+    _GRADUAL: ClassVar[frozenset[str]] = frozenset({"file", "local", "sftp", "ssh", "smb", "hdfs", "webhdfs"})
+
+    def __init__(self, basepath: str, settings: dict[str, Any] | None = None) -> None:
+        scheme, separator, location = str(basepath).partition("://")
+        if not separator or not scheme:
+            raise ValueError(f"The base path {basepath!r} must start with a scheme, as in 's3://bucket/prefix'.")
+        if not location:
+            raise ValueError(f"The base path {basepath!r} must include a location after the scheme.")
+        if scheme == "file":
+            raise ValueError(f"The base path {basepath!r} is on this machine: use LocalFileSystem(basepath=...).")
+        self.basepath = str(basepath)
+        self.settings = settings or {}
+        self._filesystem: Any = None
+
+    @property
+    def filesystem(self) -> Any:
+        """The fsspec file system, made on first use."""
+        if self._filesystem is None:
+            import fsspec
+
+            scheme = self.basepath.partition("://")[0]
+            try:
+                self._filesystem = fsspec.filesystem(scheme, **self.settings)
+            except ImportError as error:
+                raise ImportError(
+                    f"Storage {self.basepath!r} needs a package that is not installed: {error}"
+                ) from error
+            except ValueError as error:
+                raise ValueError(f"Storage {self.basepath!r} cannot be opened: {error}") from error
+        return self._filesystem
+
+    def _resolve_path(self, path: str | Path) -> str:
+        path = str(path)
+        base = self.basepath.rstrip("/")
+        scheme, separator, _ = path.partition("://")
+        if separator:
+            expected = base.partition("://")[0]
+            if scheme != expected:
+                raise ValueError(
+                    f"Path {path!r} with scheme {scheme!r} must use the same scheme as the base path {expected!r}."
+                )
+            relative = path[len(base) :] if path == base or path.startswith(base + "/") else None
+        else:
+            relative = path
+        if relative is None or ".." in relative.split("/"):
+            raise ValueError(f"Path {path!r} is outside of the base path {self.basepath!r}.")
+        return f"{base}/{relative.lstrip('/')}"
+
+    def _get(self, path: str, size: int = -1) -> bytes:
+        resolved = self._resolve_path(path)
+        with self.filesystem.open(resolved, "rb") as file:
+            return bytes(file.read(size) if size >= 0 else file.read())
+
+    def _put(self, path: str, content: bytes) -> str:
+        resolved = self._resolve_path(path)
+        filesystem = self.filesystem
+        directory = resolved.rpartition("/")[0]
+        filesystem.makedirs(directory, exist_ok=True)
+        target = resolved
+        if resolved.partition("://")[0] in self._GRADUAL:
+            target = f"{directory}/.{uuid7().hex}.draft"
+        with filesystem.open(target, "wb") as file:
+            file.write(content)
+        if target != resolved:
+            filesystem.mv(target, resolved)
+        return resolved
+
+    def _has(self, path: str) -> bool:
+        return bool(self.filesystem.isfile(self._resolve_path(path)))
+
+
+class InMemoryFileSystem(_Storage):
+    """Bytes in this process's memory, shared by all instances of the same `name`; gone with the process.
+
+    For tests and for results that nobody needs later. A forked child has a copy.
+    """
+
+    SCHEME: ClassVar[str] = "inmemory"
+    _contents: ClassVar[dict[str, dict[str, bytes]]] = {}
+    _mutex: ClassVar[Any] = Lock()
+
+    def __init__(self, name: str = "default") -> None:
+        self.name = name
+        with self._mutex:
+            self._files = self._contents.setdefault(name, {})
+
+    def clear(self) -> None:
+        """Forget all files."""
+        self._files.clear()
+
+    def _resolve_path(self, path: str | Path) -> str:
+        prefix = f"{self.SCHEME}://{self.name}/"
+        return prefix + str(path).removeprefix(prefix).lstrip("/")
+
+    def _get(self, path: str, size: int = -1) -> bytes:
+        resolved = self._resolve_path(path)
+        try:
+            content = self._files[resolved]
+        except KeyError:
+            raise ValueError(f"Path {resolved} does not exist.") from None
+        return content if size < 0 else content[:size]
+
+    def _put(self, path: str, content: bytes) -> str:
+        resolved = self._resolve_path(path)
+        self._files[resolved] = bytes(content)
+        return resolved
+
+    def _has(self, path: str) -> bool:
+        return self._resolve_path(path) in self._files
+
+
+class NullFileSystem:
+    """Keeps nothing. As a result store's metadata storage it says: store the bare value, without its metadata."""
+
+    _block_document_id: UUID | None = None
+
+    async def read_path(self, path: str) -> None:
+        """Nothing."""
+
+    async def write_path(self, path: str, content: bytes) -> None:
+        """Do nothing."""
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other)
+
+    def __hash__(self) -> int:
+        return hash(NullFileSystem)
+
+    def __repr__(self) -> str:
+        return "NullFileSystem()"
+
+
+def storage_at(location: str | Path) -> _Storage:
+    """The storage that a path or URL means: `/dir`, `./dir`, `~/dir`, `file:///dir`, `s3://bucket/prefix` ..."""
+    if isinstance(location, Path):
+        return LocalFileSystem(basepath=location)
+    scheme, separator, rest = location.partition("://")
+    if not separator or scheme in ("file", "local"):
+        return LocalFileSystem(basepath=rest if separator else location)
+    if scheme == InMemoryFileSystem.SCHEME:
+        return InMemoryFileSystem(rest.strip("/") or "default")
+    return RemoteFileSystem(basepath=location)
+
+
+# -- for the house: always blocking, with any storage --------------------------------------------------------------------
+
+
+def _is_untouched(storage: Any, name: str, method: Callable[..., Any]) -> bool:
+    """Whether a storage is the house's own and no subclass has given the method another meaning."""
+    return isinstance(storage, _Storage) and getattr(type(storage), name) is method
+
+
+def read_from(storage: Any, path: str, size: int = -1) -> bytes:
+    """The bytes under a path (the first `size` at least, if not negative); raises what the storage raises."""
+    if _is_untouched(storage, "read_path", _Storage.read_path):
+        return bytes(storage._get(path, size))
+    return bytes(complete(storage.read_path(path)))
+
+
+def write_to(storage: Any, path: str, content: bytes) -> None:
+    """Keep bytes under a path; raises what the storage raises."""
+    if _is_untouched(storage, "write_path", _Storage.write_path):
+        storage._put(path, content)
+    else:
+        complete(storage.write_path(path, content))
+
+
+def exists_in(storage: Any, path: str) -> bool:
+    """Whether there is something under a path."""
+    if _is_untouched(storage, "read_path", _Storage.read_path):
+        return bool(storage._has(path))
+    try:
+        complete(storage.read_path(path))
+    except (ValueError, OSError, KeyError):
+        return False
+    return True

@@ -1,0 +1,657 @@
+"""Results that outlive their run: a store writes a value under a key and reads it back, with who wrote it how and until when.
+
+A record is one file, metadata and value together, that appears whole or not at all. With a `metadata_storage` the metadata
+lie there and the file is the bare value; with a `NullFileSystem` as metadata storage there are none. This module must not
+know when a run persists (the engine does) nor how bytes look (serializers) or where they lie (filesystems).
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, Union
+from uuid import UUID
+
+from riverrun.base.config import settings
+from riverrun.base.errors import ConfigurationError, MissingResult, SerializationError
+from riverrun.base.ids import uuid7
+from riverrun.result_records import ResultCache, ResultRecord, ResultRecordMetadata
+
+if TYPE_CHECKING:
+    from riverrun.filesystems import NullFileSystem, WritableFileSystem
+    from riverrun.flows import Flow
+    from riverrun.locking.protocol import LockManager
+    from riverrun.serializers import Serializer
+    from riverrun.tasks import Task
+    from riverrun.transactions import IsolationLevel
+
+ResultStorage = Union["WritableFileSystem", str, Path]
+ResultSerializer = Union["Serializer[Any]", str]
+
+#: bytes at the head of a record that hold its metadata, as a rule
+_HEAD = 16_384
+
+
+def DEFAULT_STORAGE_KEY_FN() -> str:  # noqa: N802 - the peer's name
+    """A key that nothing else has."""
+    return uuid7().hex
+
+
+class ResultStore:
+    """Writes and reads results under keys.
+
+    - `result_storage`: where; None is the default storage of the settings in force when the store was made.
+    - `metadata_storage`: where the metadata lie, None: with the result; see the module.
+    - `serializer`: how (a serializer or its type); None is the default of the settings.
+    - `lock_manager`: excludes others from a key while it is computed; needed for SERIALIZABLE transactions.
+    - `storage_key_fn`: makes the key of a result that is written without one.
+    - `cache_result_in_memory`: keep what was written or read in memory, within bounds.
+
+    Methods block; those with an `a` do the same in a thread.
+    """
+
+    def __init__(
+        self,
+        *,
+        result_storage: ResultStorage | None = None,
+        metadata_storage: "WritableFileSystem | NullFileSystem | None" = None,
+        lock_manager: "LockManager | None" = None,
+        cache_result_in_memory: bool = True,
+        serializer: ResultSerializer | None = None,
+        storage_key_fn: Callable[[], str] = DEFAULT_STORAGE_KEY_FN,
+        cache: ResultCache | None = None,
+        persist_result: bool | None = None,
+    ) -> None:
+        if persist_result is not None:
+            import warnings
+
+            warnings.warn(
+                "`persist_result` has no effect on a ResultStore: the flow or task decides whether it persists.",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+        current = settings()
+        # What the settings decide is noted now and made on first use: most stores never write.
+        self._storage: Any = result_storage
+        self._default_storage = current.results_default_storage_block or current.results_local_storage_path
+        self._serializer: Any = current.results_default_serializer if serializer is None else serializer
+        self.metadata_storage = metadata_storage
+        self.lock_manager = lock_manager
+        self.cache_result_in_memory = cache_result_in_memory
+        self.storage_key_fn = storage_key_fn
+        self.cache = ResultCache() if cache is None else cache
+        self._for_tasks: Any = None
+
+    # -- what it is made of
+
+    @property
+    def result_storage(self) -> "WritableFileSystem":
+        storage = self._storage
+        if storage is None:
+            storage = self._storage = resolve_result_storage(self._default_storage)
+        elif isinstance(storage, str | Path | UUID):
+            storage = self._storage = resolve_result_storage(storage)
+        return storage  # type: ignore[no-any-return]
+
+    @result_storage.setter
+    def result_storage(self, storage: ResultStorage | None) -> None:
+        self._storage = storage
+
+    @property
+    def serializer(self) -> "Serializer[Any]":
+        serializer = self._serializer
+        if isinstance(serializer, str):
+            serializer = self._serializer = resolve_serializer(serializer)
+        return serializer  # type: ignore[no-any-return]
+
+    @serializer.setter
+    def serializer(self, serializer: ResultSerializer) -> None:
+        self._serializer = serializer
+
+    @property
+    def result_storage_block_id(self) -> UUID | None:
+        return getattr(self.result_storage, "_block_document_id", None)
+
+    def model_copy(self, *, update: dict[str, Any] | None = None, deep: bool = False) -> Self:  # noqa: ARG002
+        """The same store with some fields replaced; it shares the memory cache."""
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin._for_tasks = None
+        for name, value in (update or {}).items():
+            setattr(twin, name, value)
+        return twin
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and all(
+            getattr(self, name) == getattr(other, name)
+            for name in ("result_storage", "metadata_storage", "lock_manager", "serializer", "storage_key_fn")
+        )
+
+    __hash__ = object.__hash__
+
+    def __repr__(self) -> str:
+        fields = ("result_storage", "metadata_storage", "lock_manager", "cache_result_in_memory", "serializer")
+        return f"ResultStore({', '.join(f'{name}={getattr(self, name)!r}' for name in fields)})"
+
+    # -- stores of flows and tasks
+
+    def update_for_flow(self, flow: "Flow[..., Any]") -> Self:
+        """This store as the flow's options change it. A flow's result is stored bare, its metadata are in its state."""
+        from riverrun.filesystems import NullFileSystem
+
+        return self._updated(flow, metadata_storage=NullFileSystem())
+
+    def update_for_task(self, task: "Task[..., Any]") -> Self:
+        """This store as the task's options and cache policy change it; cheap when called again for the same task."""
+        known = self._for_tasks
+        if known is None:
+            from weakref import WeakKeyDictionary
+
+            known = self._for_tasks = WeakKeyDictionary()
+        store = known.get(task)
+        if store is None:
+            store = known[task] = self._made_for_task(task)
+        return store  # type: ignore[no-any-return]
+
+    async def aupdate_for_flow(self, flow: "Flow[..., Any]") -> Self:
+        """As `update_for_flow`."""
+        return self.update_for_flow(flow)
+
+    async def aupdate_for_task(self, task: "Task[..., Any]") -> Self:
+        """As `update_for_task`."""
+        return self.update_for_task(task)
+
+    def _updated(self, owner: Any, **update: Any) -> Self:
+        if (storage := getattr(owner, "result_storage", None)) is not None:
+            update["result_storage"] = storage
+        if (serializer := getattr(owner, "result_serializer", None)) is not None:
+            update["serializer"] = serializer
+        if (cached := getattr(owner, "cache_result_in_memory", None)) is not None:
+            update["cache_result_in_memory"] = cached
+        return self.model_copy(update=update)
+
+    def _made_for_task(self, task: "Task[..., Any]") -> Self:
+        update: dict[str, Any] = {"metadata_storage": None, "storage_key_fn": DEFAULT_STORAGE_KEY_FN}
+        key = getattr(task, "result_storage_key", None)
+        if callable(key):
+            update["storage_key_fn"] = key
+        elif key is not None:
+            update["storage_key_fn"] = _TemplateKey(key)
+        policy = getattr(task, "cache_policy", None)
+        if (key_storage := getattr(policy, "key_storage", None)) is not None:
+            update["metadata_storage"] = _key_storage(key_storage)
+        if (locks := getattr(policy, "lock_manager", None)) is not None:
+            update["lock_manager"] = locks
+        return self._updated(task, **update)
+
+    # -- writing
+
+    def create_result_record(
+        self, obj: Any, key: str | None = None, expiration: datetime | None = None
+    ) -> "ResultRecord[Any]":
+        """A record of a value, not yet written. Without a key, `storage_key_fn` makes one."""
+        key = key or self.storage_key_fn()
+        if not isinstance(key, str):
+            raise TypeError(f"The storage key of a result must be a string; {self.storage_key_fn!r} gave {key!r}.")
+        return ResultRecord(
+            result=obj,
+            metadata=ResultRecordMetadata(
+                serializer=self.serializer,
+                expiration=expiration,
+                storage_key=self._located(key),
+                storage_block_id=self.result_storage_block_id,
+            ),
+        )
+
+    def write(
+        self, obj: Any, key: str | None = None, expiration: datetime | None = None, holder: str | None = None
+    ) -> None:
+        """Store a value; raises SerializationError if it has no form, RuntimeError if another holder locks the key."""
+        record = self.create_result_record(obj, key=key, expiration=expiration)
+        self.persist_result_record(record, holder=holder)
+
+    async def awrite(
+        self, obj: Any, key: str | None = None, expiration: datetime | None = None, holder: str | None = None
+    ) -> None:
+        """As `write`."""
+        await _in_thread(
+            self.write, obj, key=key, expiration=expiration, holder=holder or self.generate_default_holder()
+        )
+
+    def persist_result_record(self, result_record: "ResultRecord[Any]", holder: str | None = None) -> None:
+        """Store a record; raises as `write` does."""
+        from riverrun.filesystems import NullFileSystem, write_to
+
+        key = result_record.metadata.storage_key
+        if self.lock_manager is not None:
+            base = self._relative(key)
+            if self.is_locked(base) and not self.is_lock_holder(base, holder):
+                raise RuntimeError(
+                    f"Cannot write to result record with key {base} because it is locked by another holder."
+                )
+        try:
+            value = result_record.serialize_result()
+            if self.metadata_storage is None:
+                content = result_record.enveloped(value)
+            else:
+                content = value
+        except SerializationError as error:
+            raise SerializationError(f"{_of_whom()} cannot be stored: {error}{_SERIALIZATION_CURES}") from error
+        try:
+            write_to(self.result_storage, key, content)
+            if self.metadata_storage is not None and not isinstance(self.metadata_storage, NullFileSystem):
+                # after the value: who finds the metadata finds the value
+                write_to(self.metadata_storage, self._relative(key), result_record.serialize_metadata())
+        except OSError as error:
+            error.add_note(f"{_of_whom()} was to be stored under {key!r} in {self.result_storage!r}.")
+            raise
+        if self.cache_result_in_memory:
+            self.cache.put(self._cache_key(key), result_record, len(content))
+
+    async def apersist_result_record(self, result_record: "ResultRecord[Any]", holder: str | None = None) -> None:
+        """As `persist_result_record`."""
+        await _in_thread(self.persist_result_record, result_record, holder or self.generate_default_holder())
+
+    # -- reading
+
+    def exists(self, key: str) -> bool:
+        """Whether there is a record under the key that has not expired."""
+        from riverrun.filesystems import NullFileSystem, exists_in, read_from
+
+        location = self._located(key)
+        cached = self.cache.get(self._cache_key(location))
+        if cached is not None and not cached.metadata.is_expired():
+            metadata: ResultRecordMetadata | None = cached.metadata
+            if not exists_in(*self._metadata_place(location)):
+                self.cache.drop(self._cache_key(location))
+                return False
+        elif isinstance(self.metadata_storage, NullFileSystem):
+            return exists_in(self.result_storage, location)
+        else:
+            storage, path = self._metadata_place(location)
+            if not exists_in(storage, path):
+                return False
+            head = read_from(storage, path, -1 if self.metadata_storage else _HEAD)
+            if self.metadata_storage is None:
+                metadata = ResultRecordMetadata.from_head(head)
+                if metadata is None and len(head) >= _HEAD:
+                    metadata = ResultRecordMetadata.from_head(read_from(storage, path))
+            else:
+                metadata = ResultRecordMetadata.load_bytes(head)
+        # what cannot be read is there all the same: reading it says what is wrong
+        return metadata is None or not metadata.is_expired()
+
+    async def aexists(self, key: str) -> bool:
+        """As `exists`."""
+        return bool(await _in_thread(self.exists, key))
+
+    def read(self, key: str, holder: str | None = None) -> "ResultRecord[Any]":
+        """The record under a key, once nobody else locks it.
+
+        Raises MissingResult, saying where it was looked for, if it is gone; SerializationError if it cannot be read.
+        """
+        location = self._located(key)
+        if self.lock_manager is not None and not self.is_lock_holder(key, holder):
+            self.wait_for_lock(key)
+        cached = self.cache.get(self._cache_key(location)) if self.cache_result_in_memory else None
+        if cached is not None and not cached.metadata.is_expired():
+            return cached
+        record, size = self._loaded(location)
+        if self.cache_result_in_memory:
+            self.cache.put(self._cache_key(location), record, size)
+        return record
+
+    async def aread(self, key: str, holder: str | None = None) -> "ResultRecord[Any]":
+        """As `read`."""
+        if self.lock_manager is not None and not self.is_lock_holder(key, holder):
+            await self.await_for_lock(key)
+        return await _in_thread(self.read, key, holder=holder or self.generate_default_holder())  # type: ignore[no-any-return]
+
+    def _loaded(self, location: str) -> "tuple[ResultRecord[Any], int]":
+        from riverrun.filesystems import NullFileSystem, read_from
+
+        try:
+            content = read_from(self.result_storage, location)
+            if self.metadata_storage is None or isinstance(self.metadata_storage, NullFileSystem):
+                metadata = None
+            else:
+                metadata = read_from(*self._metadata_place(location))
+        except (ValueError, OSError, KeyError) as error:
+            raise MissingResult(
+                f"The result stored under {location!r} in {self.result_storage!r} is not there: {error} It may have been"
+                " deleted, or written on another machine; run the flow or task again, or give its result_storage a place"
+                " that both can reach."
+            ) from error
+        try:
+            if metadata is not None:
+                record = ResultRecord.deserialize_from_result_and_metadata(content, metadata)
+            elif self.metadata_storage is None:
+                record = ResultRecord.deserialize(content, backup_serializer=self.serializer)
+            else:
+                bare = ResultRecordMetadata(storage_key=location, serializer=self.serializer)
+                record = ResultRecord(metadata=bare, result=bare.serializer.loads(content))
+        except Exception as error:  # whatever a serializer raises on bytes it can't read
+            raise SerializationError(
+                f"The result stored under {location!r} in {self.result_storage!r} cannot be read ({len(content)} bytes):"
+                f" {type(error).__name__}: {error}. If it is damaged, delete it or run with refresh_cache; if a module is"
+                " missing, install it here."
+            ) from error
+        return record, len(content)
+
+    @classmethod
+    def from_metadata(cls, metadata: "ResultRecordMetadata") -> "ResultRecord[Any]":
+        """The record that a state's metadata refer to; raises as `read` does."""
+        if metadata.storage_block_id is not None:
+            storage = resolve_result_storage(metadata.storage_block_id)
+        else:
+            storage = _storage_of(metadata.storage_key)
+        store = cls(result_storage=storage, serializer=metadata.serializer)
+        cached = get_result_store().cache.get(store._cache_key(metadata.storage_key))
+        if cached is not None:
+            return cached
+        record, _ = store._loaded(metadata.storage_key)
+        record.metadata = metadata
+        return record
+
+    @classmethod
+    async def _from_metadata(cls, metadata: "ResultRecordMetadata") -> "ResultRecord[Any]":
+        return await _in_thread(cls.from_metadata, metadata)  # type: ignore[no-any-return]
+
+    # -- locks
+
+    @staticmethod
+    def generate_default_holder() -> str:
+        """Who locks when nobody says: this machine, process and thread, and the coroutine's task if there is one."""
+        import os
+        import sys
+        import threading
+        from platform import node
+
+        thread = threading.current_thread()
+        holder = f"{node()}:{os.getpid()}:{thread.ident}:{thread.name}"
+        asyncio = sys.modules.get("asyncio")
+        if asyncio is not None and asyncio._get_running_loop() is not None:
+            task = asyncio.current_task()
+            if task is not None:
+                holder = f"{holder}:{id(task)}"
+        return holder
+
+    def supports_isolation_level(self, level: "IsolationLevel") -> bool:
+        """Whether transactions of this isolation can use this store; ValueError on what is not a level."""
+        if level == "READ_COMMITTED":
+            return True
+        if level == "SERIALIZABLE":
+            return self.lock_manager is not None
+        raise ValueError(f"Unsupported isolation level: {level!r}. Levels are READ_COMMITTED and SERIALIZABLE.")
+
+    def acquire_lock(self, key: str, holder: str | None = None, timeout: float | None = None) -> bool:
+        """Take the lock on a key, waiting at most `timeout` seconds; False if it was not to be had."""
+        return self._locks.acquire_lock(key, holder or self.generate_default_holder(), timeout)
+
+    async def aacquire_lock(self, key: str, holder: str | None = None, timeout: float | None = None) -> bool:
+        """As `acquire_lock`."""
+        return await self._locks.aacquire_lock(key, holder or self.generate_default_holder(), timeout)
+
+    def release_lock(self, key: str, holder: str | None = None) -> None:
+        """Give the lock back; ValueError if the holder does not have it."""
+        self._locks.release_lock(key, holder or self.generate_default_holder())
+
+    def is_locked(self, key: str) -> bool:
+        return self._locks.is_locked(key)
+
+    def is_lock_holder(self, key: str, holder: str | None = None) -> bool:
+        return self._locks.is_lock_holder(key, holder or self.generate_default_holder())
+
+    def wait_for_lock(self, key: str, timeout: float | None = None) -> bool:
+        """Wait until the key is free, at most `timeout` seconds; False if it is not."""
+        return self._locks.wait_for_lock(key, timeout)
+
+    async def await_for_lock(self, key: str, timeout: float | None = None) -> bool:
+        """As `wait_for_lock`."""
+        return await self._locks.await_for_lock(key, timeout)
+
+    @property
+    def _locks(self) -> "LockManager":
+        if self.lock_manager is None:
+            raise ConfigurationError(
+                "Result store is not configured with a lock manager: give it one, as in"
+                " ResultStore(lock_manager=FileSystemLockManager(...)) or"
+                " cache_policy=INPUTS.configure(lock_manager=FileSystemLockManager(...))."
+            )
+        return self.lock_manager
+
+    # -- keys and places
+
+    def _located(self, key: str) -> str:
+        """The key as metadata name it: the whole path or URL, so that another process finds it; a block's keys stay short."""
+        storage = self.result_storage
+        resolve = getattr(storage, "_resolve_path", None)
+        if resolve is None or getattr(storage, "_block_document_id", None) is not None:
+            return key
+        return str(resolve(key))
+
+    def _relative(self, location: str) -> str:
+        """The key that `_located` made a location of."""
+        storage = self.result_storage
+        resolve = getattr(storage, "_resolve_path", None)
+        if resolve is None or getattr(storage, "_block_document_id", None) is not None:
+            return location
+        if getattr(storage, "basepath", "") is None:  # no base: any path is itself
+            return location
+        return location.removeprefix(str(resolve("")).rstrip("/")).lstrip("/")
+
+    def _metadata_place(self, location: str) -> tuple[Any, str]:
+        from riverrun.filesystems import NullFileSystem
+
+        if self.metadata_storage is None or isinstance(self.metadata_storage, NullFileSystem):
+            return self.result_storage, location
+        return self.metadata_storage, self._relative(location)
+
+    def _cache_key(self, location: str) -> tuple[Any, str]:
+        """Locations are whole, except those of blocks and of users' storages."""
+        storage = self.result_storage
+        block = getattr(storage, "_block_document_id", None)
+        if block is not None:
+            return block, location
+        return None if hasattr(storage, "_resolve_path") else id(storage), location
+
+
+_SERIALIZATION_CURES = ". Return plain data, choose another serializer (result_serializer=...), or do not persist it (persist_result=False)."
+
+
+def _key_storage(storage: Any) -> Any:
+    """The storage for the metadata of what is cached; a plain string is a directory here."""
+    from riverrun.filesystems import storage_at
+
+    return storage_at(storage) if isinstance(storage, str | Path) else resolve_result_storage(storage)
+
+
+async def _in_thread(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    import asyncio
+
+    return await asyncio.to_thread(function, *args, **kwargs)
+
+
+def _of_whom() -> str:
+    """Whose result is at hand, for messages."""
+    from riverrun.context import FlowRunContext, TaskRunContext
+
+    task_run_context = TaskRunContext.get()
+    if task_run_context is not None:
+        name = getattr(task_run_context.task_run, "name", "")
+        return f"The result of task {task_run_context.task.name!r} (run {name!r})"
+    flow_run_context = FlowRunContext.get()
+    if flow_run_context is not None and flow_run_context.flow is not None:
+        name = getattr(flow_run_context.flow_run, "name", "")
+        return f"The result of flow {flow_run_context.flow.name!r} (run {name!r})"
+    return "The result"
+
+
+def _storage_of(location: str) -> "WritableFileSystem":
+    """A storage in which a whole location can be read: the current one if it lies there, since it knows the credentials."""
+    from riverrun.filesystems import InMemoryFileSystem, LocalFileSystem, RemoteFileSystem
+
+    current = get_result_store().result_storage
+    scheme, separator, rest = location.partition("://")
+    if not separator:
+        import os
+
+        return LocalFileSystem() if os.path.isabs(location) else current
+    if isinstance(current, RemoteFileSystem) and location.startswith(current.basepath.rstrip("/") + "/"):
+        return current
+    if scheme == InMemoryFileSystem.SCHEME:
+        return InMemoryFileSystem(rest.partition("/")[0])
+    return RemoteFileSystem(basepath=f"{scheme}://{rest.partition('/')[0]}")
+
+
+class _TemplateKey:
+    """A storage key from a user's template, filled in when a result is written."""
+
+    def __init__(self, template: str) -> None:
+        self.template = template
+
+    def __call__(self) -> str:
+        return _format_user_supplied_storage_key(self.template)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _TemplateKey) and other.template == self.template
+
+    def __hash__(self) -> int:
+        return hash(self.template)
+
+
+class _Names:
+    """What a storage key's template may name: the parts of `riverrun.runtime`, and `parameters` of the task run."""
+
+    def __getitem__(self, name: str) -> Any:
+        from importlib import import_module
+
+        runtime = import_module("riverrun.runtime")
+        if name == "parameters":
+            from riverrun.context import FlowRunContext, TaskRunContext
+
+            context = TaskRunContext.get() or FlowRunContext.get()
+            return {} if context is None else context.parameters
+        if name == "runtime":
+            return runtime
+        if name in ("flow_run", "task_run", "deployment"):
+            return import_module(f"riverrun.runtime.{name}")
+        raise KeyError(name)
+
+
+def _format_user_supplied_storage_key(key: str) -> str:
+    """A template with its names filled in; raises ConfigurationError naming the template and what it can't fill in."""
+    try:
+        return key.format_map(_Names())  # type: ignore[arg-type] # needs only __getitem__
+    except (KeyError, AttributeError, IndexError, ImportError, ValueError) as error:
+        raise ConfigurationError(
+            f"The storage key template {key!r} cannot be filled in: {type(error).__name__}: {error}. It may name"
+            " flow_run, task_run, deployment, parameters and runtime, as in '{flow_run.name}-{parameters[x]}.json'."
+        ) from error
+
+
+# -- defaults and what is in force ---------------------------------------------------------------------------------------
+
+
+def get_result_store() -> ResultStore:
+    """The store of the innermost run, or one with the default settings outside of runs."""
+    from riverrun.context import FlowRunContext, TaskRunContext
+
+    task_run_context = TaskRunContext.get()
+    if task_run_context is not None and task_run_context.result_store is not None:
+        return task_run_context.result_store
+    flow_run_context = FlowRunContext.get()
+    store = flow_run_context.result_store if flow_run_context is not None else None
+    if store is None:
+        store = ResultStore()
+        if flow_run_context is not None and flow_run_context.flow is not None:
+            store = store.update_for_flow(flow_run_context.flow)
+    return store if task_run_context is None else store.update_for_task(task_run_context.task)
+
+
+def should_persist_result() -> bool:
+    """Whether the innermost run persists its result; the default outside of runs."""
+    from riverrun.context import FlowRunContext, TaskRunContext
+
+    context = TaskRunContext.get() or FlowRunContext.get()
+    if context is not None and context.persist_result is not None:
+        return context.persist_result
+    return get_default_persist_setting()
+
+
+def get_default_persist_setting() -> bool:
+    """Whether flows persist their results when nothing says so."""
+    return settings().results_persist_by_default
+
+
+def get_default_persist_setting_for_tasks() -> bool:
+    """Whether tasks persist their results when nothing says so."""
+    current = settings()
+    own = current.tasks_default_persist_result
+    return current.results_persist_by_default if own is None else own
+
+
+def get_default_result_serializer() -> "Serializer[Any]":
+    """The serializer of the settings."""
+    return resolve_serializer(settings().results_default_serializer)
+
+
+def get_default_result_storage() -> "WritableFileSystem":
+    """The storage of the settings: `results_default_storage_block`, else the directory `results_local_storage_path`."""
+    current = settings()
+    return resolve_result_storage(current.results_default_storage_block or current.results_local_storage_path)
+
+
+async def aget_default_result_storage() -> "WritableFileSystem":
+    """As `get_default_result_storage`."""
+    return get_default_result_storage()
+
+
+def resolve_result_storage(result_storage: ResultStorage | UUID) -> "WritableFileSystem":
+    """A storage from itself, a path or an fsspec URL.
+
+    Raises ValueError for names of blocks that are not there and TypeError for what can't be a storage.
+    """
+    from riverrun.filesystems import ReadableFileSystem, storage_at
+
+    if isinstance(result_storage, ReadableFileSystem):
+        return result_storage  # type: ignore[return-value] # reading is all some uses need
+    if isinstance(result_storage, Path):
+        return storage_at(result_storage)
+    if isinstance(result_storage, str):
+        if (
+            "://" in result_storage
+            or result_storage.startswith(("/", "./", "../", "~", ".\\"))
+            or result_storage == "."
+        ):
+            return storage_at(result_storage)
+        raise ValueError(
+            f"Unable to find the block document {result_storage!r}. For a directory give a Path or './directory', for"
+            " other storages a URL such as 's3://bucket/prefix'."
+        )
+    if isinstance(result_storage, UUID):
+        raise ValueError(f"Unable to find the block document with id {result_storage}.")
+    if hasattr(result_storage, "read_path") and hasattr(result_storage, "write_path"):
+        return result_storage
+    raise TypeError(
+        "Result storage must be one of the following types: a file system such as LocalFileSystem, 'Path', 'str'. Got"
+        f" unsupported type {type(result_storage).__name__!r}."
+    )
+
+
+async def aresolve_result_storage(result_storage: ResultStorage | UUID) -> "WritableFileSystem":
+    """As `resolve_result_storage`."""
+    return resolve_result_storage(result_storage)
+
+
+def resolve_serializer(serializer: ResultSerializer) -> "Serializer[Any]":
+    """A serializer from itself or its type; ValueError for an unknown type, TypeError for what can't be one."""
+    from riverrun.serializers import Serializer
+
+    if isinstance(serializer, Serializer):
+        return serializer
+    if isinstance(serializer, str):
+        return Serializer(type=serializer)
+    raise TypeError(
+        "Result serializer must be one of the following types: 'Serializer', 'str'. Got unsupported type"
+        f" {type(serializer).__name__!r}."
+    )
