@@ -20,7 +20,9 @@ from riverrun.base.errors import (
     UnfinishedRun,
 )
 from riverrun.base.ids import uuid7
-from riverrun.utilities.dispatch import async_dispatch
+from riverrun.utilities.annotations import BaseAnnotation
+from riverrun.utilities.collections import FutureBase, visit_collection
+from riverrun.utilities.colours import by_colour
 from riverrun.wire.states import TERMINAL_STATES, BaseState, StateDetails, StateType
 
 R = TypeVar("R")
@@ -67,13 +69,13 @@ class State(BaseState, Generic[R], kw_only=True, eq=False, weakref=True):
         """As `result`, for coroutines."""
         return await aget_state_result(self, raise_on_failure, retry_result_failure)  # type: ignore[no-any-return]
 
-    @async_dispatch(aresult)
+    @by_colour(aresult)
     def result(self, raise_on_failure: bool = True, retry_result_failure: bool = True) -> R:
         """What the run returned.
 
         A failed, crashed or cancelled run raises its exception, or returns it with `raise_on_failure=False`. Raises
         UnfinishedRun or PausedRun before the run's end and MissingResult where the result was not kept. In async code
-        this returns an awaitable (`utilities.dispatch`).
+        this returns an awaitable (`utilities.colours`).
         """
         return get_state_result(self, raise_on_failure, retry_result_failure)  # type: ignore[no-any-return]
 
@@ -235,7 +237,7 @@ async def araise_state_exception(state: BaseState) -> None:
         raise await aget_state_exception(state)
 
 
-@async_dispatch(araise_state_exception)
+@by_colour(araise_state_exception)
 def raise_state_exception(state: BaseState) -> None:
     """Raise the exception of a failed, crashed or cancelled state; nothing happens for others."""
     if state.type in _WRAPPERS:
@@ -249,7 +251,12 @@ def is_state(obj: Any) -> TypeGuard[State[Any]]:
 
 def is_state_iterable(obj: Any) -> TypeGuard[Iterable[State[Any]]]:
     """Whether `obj` is a list, tuple or set of states and nothing else, and not empty."""
-    return isinstance(obj, (list, tuple, set)) and len(obj) > 0 and all(isinstance(item, BaseState) for item in obj)
+    return (
+        isinstance(obj, (list, tuple, set))
+        and not isinstance(obj, BaseAnnotation)
+        and len(obj) > 0
+        and all(isinstance(item, BaseState) for item in obj)
+    )
 
 
 class StateGroup:
@@ -309,6 +316,9 @@ def Scheduled(cls: type[State[R]] = State, scheduled_time: datetime | None = Non
 
 
 def Completed(cls: type[State[R]] = State, **kwargs: Any) -> State[R]:  # noqa: N802
+    """`data=None` says that the result is None; without `data` nothing is known of a result."""
+    if kwargs.get("data", NONE_RESULT) is None:
+        kwargs["data"] = NONE_RESULT
     return cls(type=_COMPLETED, **kwargs)
 
 
@@ -373,8 +383,22 @@ def Suspended(  # noqa: N802
     return Paused(cls, timeout_seconds, pause_expiration_time, reschedule=True, pause_key=pause_key, **kwargs)
 
 
-def AwaitingRetry(cls: type[State[R]] = State, scheduled_time: datetime | None = None, **kwargs: Any) -> State[R]:  # noqa: N802
-    return Scheduled(cls, scheduled_time, **{"name": "AwaitingRetry", **kwargs})
+class _AwaitingRetry:
+    """`AwaitingRetry(...)` makes a state as the other names do; `AwaitingRetry.after(...)` one that follows a failure."""
+
+    __name__ = "AwaitingRetry"
+
+    def __call__(
+        self, cls: type[State[R]] = State, scheduled_time: datetime | None = None, **kwargs: Any
+    ) -> State[R]:
+        return Scheduled(cls, scheduled_time, **{"name": "AwaitingRetry", **kwargs})
+
+    def after(self, delay: float, failure: BaseState) -> State[Any]:
+        """Scheduled `delay` seconds from now, with the message and the data of the failed state."""
+        return self(scheduled_time=now() + timedelta(seconds=delay), message=failure.message, data=failure.data)
+
+
+AwaitingRetry: Final = _AwaitingRetry()
 
 
 def AwaitingConcurrencySlot(  # noqa: N802
@@ -409,7 +433,7 @@ def _details(kwargs: dict[str, Any]) -> StateDetails:
 # -- from the outcome of user code to a state -------------------------------------------------------------------------------
 
 
-def return_value_to_state_sync(
+def return_value_to_state(
     retval: Any,
     result_store: Any = None,
     key: str | None = None,
@@ -420,9 +444,11 @@ def return_value_to_state_sync(
 
     A state that the user made stands as it is. A state that came from a run, or a list, tuple or set of nothing but
     states, is judged: all completed or else failed, cancelled or paused. Anything else is a completed run's data. Futures
-    must have been replaced by their states before (`engine.inputs.futures_to_states`). With a store the data becomes one
-    of its records, written if `write_result`.
+    stand for the states of their runs, which must have ended. With a store the data becomes one of its records, written if
+    `write_result`.
     """
+    if retval.__class__ not in _DATA:
+        retval = visit_collection(retval, visit_fn=_state_of, return_data=True)
 
     def held(value: Any) -> Any:
         results = sys.modules.get("riverrun.results")
@@ -450,15 +476,11 @@ def return_value_to_state_sync(
     return State(type=_COMPLETED, data=held(retval))
 
 
-async def return_value_to_state(
-    retval: Any,
-    result_store: Any = None,
-    key: str | None = None,
-    expiration: datetime | None = None,
-    write_result: bool = False,
-) -> State[Any]:
-    """As `return_value_to_state_sync`, under the peer's name."""
-    return return_value_to_state_sync(retval, result_store, key, expiration, write_result)
+_DATA: Final = frozenset({int, float, str, bytes, bool, type(None)})
+
+
+def _state_of(item: Any) -> Any:
+    return item.state if isinstance(item, FutureBase) else item  # type: ignore[attr-defined]
 
 
 def _as_state(state: BaseState) -> State[Any]:
@@ -481,18 +503,23 @@ def _judge(states: list[Any], data: Any) -> State[Any]:
     return State(type=kind, message=message, data=data)
 
 
-def exception_to_failed_state_sync(
-    exc: BaseException | None = None, result_store: Any = None, write_result: bool = False, **kwargs: Any
+def exception_to_failed_state(
+    exc: BaseException | None = None,
+    result_store: Any = None,
+    write_result: bool = False,
+    *,
+    prefix: str | None = None,
+    **kwargs: Any,
 ) -> State[Any]:
     """The failed state of a run whose function raised `exc` (default: the exception being handled).
 
-    A `message` among the keyword arguments stands before the exception's own text. Raises ValueError without an exception.
+    `prefix` (or `message`, as in the peer) stands before the exception's own text. Raises ValueError without an exception.
     """
     if exc is None:
         exc = sys.exc_info()[1]
         if exc is None:
             raise ValueError("Exception was not passed and no active exception could be found.")
-    prefix = kwargs.pop("message", None)
+    prefix = kwargs.pop("message", None) or prefix
     message = f"{prefix} {_describe(exc)}" if prefix else _describe(exc)
     data: Any = exc
     if result_store is not None:
@@ -504,7 +531,7 @@ def exception_to_failed_state_sync(
     return Failed(message=message, data=data, **kwargs)
 
 
-def exception_to_crashed_state_sync(exc: BaseException, result_store: Any = None) -> State[Any]:
+def exception_to_crashed_state(exc: BaseException, result_store: Any = None) -> State[Any]:
     """The crashed state of a run that was ended by `exc` from outside its function."""
     asyncio, httpx = sys.modules.get("asyncio"), sys.modules.get("httpx")
     if asyncio is not None and isinstance(exc, asyncio.CancelledError):
@@ -520,18 +547,6 @@ def exception_to_crashed_state_sync(exc: BaseException, result_store: Any = None
     else:
         message = f"Execution was interrupted by an unexpected exception: {_describe(exc)}"
     return Crashed(message=message, data=exc if result_store is None else result_store.create_result_record(exc))
-
-
-async def exception_to_failed_state(
-    exc: BaseException | None = None, result_store: Any = None, write_result: bool = False, **kwargs: Any
-) -> State[Any]:
-    """As `exception_to_failed_state_sync`, under the peer's name."""
-    return exception_to_failed_state_sync(exc, result_store, write_result, **kwargs)
-
-
-async def exception_to_crashed_state(exc: BaseException, result_store: Any = None) -> State[Any]:
-    """As `exception_to_crashed_state_sync`, under the peer's name."""
-    return exception_to_crashed_state_sync(exc, result_store)
 
 
 def _describe(exc: BaseException) -> str:
