@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-from typing import Any
 
 import click
 
@@ -92,8 +91,9 @@ def run(args: list[str]) -> int:
 
 def _guarded(args: list[str]) -> int:
     try:
-        result: Any = cli.main(args, prog_name="riverrun", standalone_mode=False)
-        return result if isinstance(result, int) else 0
+        return _dispatch(args)
+    except click.exceptions.Exit as error:
+        return error.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -107,6 +107,18 @@ def _guarded(args: list[str]) -> int:
         raise
     except Exception as error:  # noqa: BLE001 - the edge of the process: a person reads a message, not a traceback
         return _report(error)
+
+
+def _dispatch(args: list[str]) -> int:
+    # Not `cli.main`, which ends the process with 1 when a pipe closes.
+    completion = os.environ.get("_RIVERRUN_COMPLETE")
+    if completion:
+        from click.shell_completion import shell_complete
+
+        return shell_complete(cli, {}, "riverrun", "_RIVERRUN_COMPLETE", completion)
+    with cli.make_context("riverrun", args) as ctx:
+        cli.invoke(ctx)
+    return 0
 
 
 def _report(error: Exception) -> int:
