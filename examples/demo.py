@@ -42,7 +42,7 @@ def main() -> None:
     show("flow-run", "inspect", run["name"])
     tasks = read("task-run", "ls", "--flow-run", run["id"], "--limit", "200")
     print_tasks(tasks)
-    show("flow-run", "logs", run["name"], "--tail", "4")
+    show("flow-run", "logs", run["name"], "--tail", "--num-logs", "4")
 
     heading("What the pipeline made")
     print((output / "seattle-weather.md").read_text(encoding="utf-8"))

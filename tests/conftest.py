@@ -9,7 +9,7 @@ import shutil
 import tempfile
 
 for name in [name for name in os.environ if name.startswith(("RIVERRUN_", "PREFECT_"))]:
-    if name not in {"RIVERRUN_TEST_POSTGRES_URL"}:
+    if name != "RIVERRUN_TEST_POSTGRES_URL":  # a server to test on, see tests/store/conftest.py
         del os.environ[name]
 
 _home = tempfile.mkdtemp(prefix="riverrun-tests-")
