@@ -143,8 +143,8 @@ class CacheKeyFnPolicy(CachePolicy):
         self,
         task_ctx: "TaskRunContext",
         inputs: dict[str, Any],
-        flow_parameters: dict[str, Any],  # noqa: ARG002 - one signature for all policies
-        **kwargs: Any,  # noqa: ARG002
+        flow_parameters: dict[str, Any],
+        **kwargs: Any,
     ) -> str | None:
         return self.cache_key_fn(task_ctx, inputs) if self.cache_key_fn else None
 
@@ -203,10 +203,10 @@ class _None(CachePolicy):
 
     def compute_key(
         self,
-        task_ctx: "TaskRunContext",  # noqa: ARG002 - one signature for all policies
-        inputs: dict[str, Any],  # noqa: ARG002
-        flow_parameters: dict[str, Any],  # noqa: ARG002
-        **kwargs: Any,  # noqa: ARG002
+        task_ctx: "TaskRunContext",
+        inputs: dict[str, Any],
+        flow_parameters: dict[str, Any],
+        **kwargs: Any,
     ) -> str | None:
         return None
 
@@ -221,9 +221,9 @@ class TaskSource(CachePolicy):
     def compute_key(
         self,
         task_ctx: "TaskRunContext | None",
-        inputs: dict[str, Any] | None,  # noqa: ARG002 - one signature for all policies
-        flow_parameters: dict[str, Any] | None,  # noqa: ARG002
-        **kwargs: Any,  # noqa: ARG002
+        inputs: dict[str, Any] | None,
+        flow_parameters: dict[str, Any] | None,
+        **kwargs: Any,
     ) -> str | None:
         return _source_key(task_ctx.task) if task_ctx else None
 
@@ -279,10 +279,10 @@ class FlowParameters(CachePolicy):
 
     def compute_key(
         self,
-        task_ctx: "TaskRunContext",  # noqa: ARG002 - one signature for all policies
-        inputs: dict[str, Any],  # noqa: ARG002
+        task_ctx: "TaskRunContext",
+        inputs: dict[str, Any],
         flow_parameters: dict[str, Any],
-        **kwargs: Any,  # noqa: ARG002
+        **kwargs: Any,
     ) -> str | None:
         return hash_objects(flow_parameters, raise_on_failure=True) if flow_parameters else None
 
@@ -293,9 +293,9 @@ class RunId(CachePolicy):
     def compute_key(
         self,
         task_ctx: "TaskRunContext | None",
-        inputs: dict[str, Any],  # noqa: ARG002 - one signature for all policies
-        flow_parameters: dict[str, Any],  # noqa: ARG002
-        **kwargs: Any,  # noqa: ARG002
+        inputs: dict[str, Any],
+        flow_parameters: dict[str, Any],
+        **kwargs: Any,
     ) -> str | None:
         if not task_ctx:
             return None
@@ -318,10 +318,10 @@ class Inputs(CachePolicy):
 
     def compute_key(
         self,
-        task_ctx: "TaskRunContext",  # noqa: ARG002 - one signature for all policies
+        task_ctx: "TaskRunContext",
         inputs: dict[str, Any],
-        flow_parameters: dict[str, Any],  # noqa: ARG002
-        **kwargs: Any,  # noqa: ARG002
+        flow_parameters: dict[str, Any],
+        **kwargs: Any,
     ) -> str | None:
         """The hash of the inputs; raises ValueError naming the input that has no stable form."""
         if not inputs:

@@ -80,7 +80,7 @@ class _Storage(WritableFileSystem):
     awrite_path = _awrite
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.model_dump() == other.model_dump()  # type: ignore[attr-defined]
+        return type(self) is type(other) and self.model_dump() == other.model_dump()
 
     def __hash__(self) -> int:
         return hash((type(self), str(self.model_dump())))
@@ -106,12 +106,12 @@ class LocalFileSystem(_Storage):
 
     def _resolve_path(self, path: str | Path) -> Path:
         if self.basepath is None:
-            return Path(os.path.realpath(os.path.expanduser(path)))
+            return Path(os.path.realpath(Path(path).expanduser()))
         base = self._base
         if base is None:
-            base = self._base = os.path.realpath(os.path.expanduser(self.basepath))
+            base = self._base = os.path.realpath(Path(self.basepath).expanduser())
         try:
-            resolved = os.path.realpath(os.path.join(base, path))
+            resolved = os.path.realpath(Path(base, path))
         except ValueError as error:  # a NUL in it
             raise ValueError(f"{str(path)!r:.200} cannot be a path: {error}") from error
         if resolved != base and not resolved.startswith(base.rstrip(os.sep) + os.sep):
@@ -121,7 +121,7 @@ class LocalFileSystem(_Storage):
     def _get(self, path: str, size: int = -1) -> bytes:
         resolved = self._resolve_path(path)
         try:
-            with open(resolved, "rb") as file:
+            with resolved.open("rb") as file:
                 return file.read(size)
         except FileNotFoundError:
             raise ValueError(f"Path {resolved} does not exist.") from None

@@ -16,6 +16,7 @@ from riverrun.base.errors import SerializationError
 _CLASS, _EXCEPTION = "__class__", "__exc_type__"
 _PLAIN: frozenset[type] = frozenset({str, int, float, bool, type(None)})
 _TEXT: frozenset[type] = frozenset({str})
+_BASES: tuple[Any, ...] = (str, int, float, list, tuple)
 
 
 def to_json_ready(value: Any) -> Any:
@@ -70,10 +71,9 @@ def riverrun_json_object_encoder(obj: Any) -> Any:
         return {_CLASS: _importable(kind), "data": {name: getattr(obj, name) for name in kind.__struct_fields__}}
     if isinstance(obj, tuple) and hasattr(kind, "_fields"):
         return {_CLASS: _importable(kind), "data": list(obj)}
-    plain: type
-    for plain in (str, int, float, list, tuple):
-        if isinstance(obj, plain):
-            return plain(obj)  # of a subclass that adds behaviour, not data
+    plain = next((base for base in _BASES if isinstance(obj, base)), None)
+    if plain is not None:
+        return plain(obj)  # of a subclass that adds behaviour, not data
     raise SerializationError(
         f"type {_name(kind)!r} has no JSON form; return plain data or use result_serializer='pickle'"
     )
@@ -239,8 +239,7 @@ def _exception(form: dict[str, Any]) -> Any:
     args = form.get("args", [message])
     try:
         return kind(*args)
-    except Exception:
-        # its constructor wants something else; what it says is kept
+    except Exception:  # noqa: BLE001 - its constructor wants something else; what it says is kept
         instance = kind.__new__(kind)
         instance.args = tuple(args)
         return instance

@@ -8,12 +8,29 @@ know when a run persists (the engine does) nor how bytes look (serializers) or w
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, Union
+from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
 from riverrun.base.config import settings
 from riverrun.base.errors import ConfigurationError, MissingResult, SerializationError
 from riverrun.base.ids import uuid7
+from riverrun.result_options import (
+    ResultSerializer,
+    ResultStorage,
+    TemplateKey,
+    _format_user_supplied_storage_key,
+    aget_default_result_storage,
+    aresolve_result_storage,
+    get_default_persist_setting,
+    get_default_persist_setting_for_tasks,
+    get_default_result_serializer,
+    get_default_result_storage,
+    key_storage_of,
+    resolve_result_storage,
+    resolve_serializer,
+    should_persist_result,
+    storage_of,
+)
 from riverrun.result_records import ResultCache, ResultRecord, ResultRecordMetadata
 
 if TYPE_CHECKING:
@@ -24,8 +41,27 @@ if TYPE_CHECKING:
     from riverrun.tasks import Task
     from riverrun.transactions import IsolationLevel
 
-ResultStorage = Union["WritableFileSystem", str, Path]
-ResultSerializer = Union["Serializer[Any]", str]
+
+__all__ = [
+    "DEFAULT_STORAGE_KEY_FN",
+    "ResultCache",
+    "ResultRecord",
+    "ResultRecordMetadata",
+    "ResultSerializer",
+    "ResultStorage",
+    "ResultStore",
+    "_format_user_supplied_storage_key",
+    "aget_default_result_storage",
+    "aresolve_result_storage",
+    "get_default_persist_setting",
+    "get_default_persist_setting_for_tasks",
+    "get_default_result_serializer",
+    "get_default_result_storage",
+    "get_result_store",
+    "resolve_result_storage",
+    "resolve_serializer",
+    "should_persist_result",
+]
 
 #: bytes at the head of a record that hold its metadata, as a rule
 _HEAD = 16_384
@@ -111,7 +147,7 @@ class ResultStore:
     def result_storage_block_id(self) -> UUID | None:
         return getattr(self.result_storage, "_block_document_id", None)
 
-    def model_copy(self, *, update: dict[str, Any] | None = None, deep: bool = False) -> Self:  # noqa: ARG002
+    def model_copy(self, *, update: dict[str, Any] | None = None, deep: bool = False) -> Self:
         """The same store with some fields replaced; it shares the memory cache."""
         twin = object.__new__(type(self))
         twin.__dict__.update(self.__dict__)
@@ -175,10 +211,10 @@ class ResultStore:
         if callable(key):
             update["storage_key_fn"] = key
         elif key is not None:
-            update["storage_key_fn"] = _TemplateKey(key)
+            update["storage_key_fn"] = TemplateKey(key)
         policy = getattr(task, "cache_policy", None)
         if (key_storage := getattr(policy, "key_storage", None)) is not None:
-            update["metadata_storage"] = _key_storage(key_storage)
+            update["metadata_storage"] = key_storage_of(key_storage)
         if (locks := getattr(policy, "lock_manager", None)) is not None:
             update["lock_manager"] = locks
         return self._updated(task, **update)
@@ -343,7 +379,7 @@ class ResultStore:
         if metadata.storage_block_id is not None:
             storage = resolve_result_storage(metadata.storage_block_id)
         else:
-            storage = _storage_of(metadata.storage_key)
+            storage = storage_of(metadata.storage_key, get_result_store().result_storage)
         store = cls(result_storage=storage, serializer=metadata.serializer)
         cached = get_result_store().cache.get(store._cache_key(metadata.storage_key))
         if cached is not None:
@@ -455,14 +491,10 @@ class ResultStore:
         return None if hasattr(storage, "_resolve_path") else id(storage), location
 
 
-_SERIALIZATION_CURES = ". Return plain data, choose another serializer (result_serializer=...), or do not persist it (persist_result=False)."
-
-
-def _key_storage(storage: Any) -> Any:
-    """The storage for the metadata of what is cached; a plain string is a directory here."""
-    from riverrun.filesystems import storage_at
-
-    return storage_at(storage) if isinstance(storage, str | Path) else resolve_result_storage(storage)
+_SERIALIZATION_CURES = (
+    ". Return plain data, choose another serializer (result_serializer=...), or do not persist it"
+    " (persist_result=False)."
+)
 
 
 async def _in_thread(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -486,72 +518,6 @@ def _of_whom() -> str:
     return "The result"
 
 
-def _storage_of(location: str) -> "WritableFileSystem":
-    """A storage in which a whole location can be read: the current one if it lies there, since it knows the credentials."""
-    from riverrun.filesystems import InMemoryFileSystem, LocalFileSystem, RemoteFileSystem
-
-    current = get_result_store().result_storage
-    scheme, separator, rest = location.partition("://")
-    if not separator:
-        import os
-
-        return LocalFileSystem() if os.path.isabs(location) else current
-    if isinstance(current, RemoteFileSystem) and location.startswith(current.basepath.rstrip("/") + "/"):
-        return current
-    if scheme == InMemoryFileSystem.SCHEME:
-        return InMemoryFileSystem(rest.partition("/")[0])
-    return RemoteFileSystem(basepath=f"{scheme}://{rest.partition('/')[0]}")
-
-
-class _TemplateKey:
-    """A storage key from a user's template, filled in when a result is written."""
-
-    def __init__(self, template: str) -> None:
-        self.template = template
-
-    def __call__(self) -> str:
-        return _format_user_supplied_storage_key(self.template)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _TemplateKey) and other.template == self.template
-
-    def __hash__(self) -> int:
-        return hash(self.template)
-
-
-class _Names:
-    """What a storage key's template may name: the parts of `riverrun.runtime`, and `parameters` of the task run."""
-
-    def __getitem__(self, name: str) -> Any:
-        from importlib import import_module
-
-        runtime = import_module("riverrun.runtime")
-        if name == "parameters":
-            from riverrun.context import FlowRunContext, TaskRunContext
-
-            context = TaskRunContext.get() or FlowRunContext.get()
-            return {} if context is None else context.parameters
-        if name == "runtime":
-            return runtime
-        if name in ("flow_run", "task_run", "deployment"):
-            return import_module(f"riverrun.runtime.{name}")
-        raise KeyError(name)
-
-
-def _format_user_supplied_storage_key(key: str) -> str:
-    """A template with its names filled in; raises ConfigurationError naming the template and what it can't fill in."""
-    try:
-        return key.format_map(_Names())  # type: ignore[arg-type] # needs only __getitem__
-    except (KeyError, AttributeError, IndexError, ImportError, ValueError) as error:
-        raise ConfigurationError(
-            f"The storage key template {key!r} cannot be filled in: {type(error).__name__}: {error}. It may name"
-            " flow_run, task_run, deployment, parameters and runtime, as in '{flow_run.name}-{parameters[x]}.json'."
-        ) from error
-
-
-# -- defaults and what is in force ---------------------------------------------------------------------------------------
-
-
 def get_result_store() -> ResultStore:
     """The store of the innermost run, or one with the default settings outside of runs."""
     from riverrun.context import FlowRunContext, TaskRunContext
@@ -566,92 +532,3 @@ def get_result_store() -> ResultStore:
         if flow_run_context is not None and flow_run_context.flow is not None:
             store = store.update_for_flow(flow_run_context.flow)
     return store if task_run_context is None else store.update_for_task(task_run_context.task)
-
-
-def should_persist_result() -> bool:
-    """Whether the innermost run persists its result; the default outside of runs."""
-    from riverrun.context import FlowRunContext, TaskRunContext
-
-    context = TaskRunContext.get() or FlowRunContext.get()
-    if context is not None and context.persist_result is not None:
-        return context.persist_result
-    return get_default_persist_setting()
-
-
-def get_default_persist_setting() -> bool:
-    """Whether flows persist their results when nothing says so."""
-    return settings().results_persist_by_default
-
-
-def get_default_persist_setting_for_tasks() -> bool:
-    """Whether tasks persist their results when nothing says so."""
-    current = settings()
-    own = current.tasks_default_persist_result
-    return current.results_persist_by_default if own is None else own
-
-
-def get_default_result_serializer() -> "Serializer[Any]":
-    """The serializer of the settings."""
-    return resolve_serializer(settings().results_default_serializer)
-
-
-def get_default_result_storage() -> "WritableFileSystem":
-    """The storage of the settings: `results_default_storage_block`, else the directory `results_local_storage_path`."""
-    current = settings()
-    return resolve_result_storage(current.results_default_storage_block or current.results_local_storage_path)
-
-
-async def aget_default_result_storage() -> "WritableFileSystem":
-    """As `get_default_result_storage`."""
-    return get_default_result_storage()
-
-
-def resolve_result_storage(result_storage: ResultStorage | UUID) -> "WritableFileSystem":
-    """A storage from itself, a path or an fsspec URL.
-
-    Raises ValueError for names of blocks that are not there and TypeError for what can't be a storage.
-    """
-    from riverrun.filesystems import ReadableFileSystem, storage_at
-
-    if isinstance(result_storage, ReadableFileSystem):
-        return result_storage  # type: ignore[return-value] # reading is all some uses need
-    if isinstance(result_storage, Path):
-        return storage_at(result_storage)
-    if isinstance(result_storage, str):
-        if (
-            "://" in result_storage
-            or result_storage.startswith(("/", "./", "../", "~", ".\\"))
-            or result_storage == "."
-        ):
-            return storage_at(result_storage)
-        raise ValueError(
-            f"Unable to find the block document {result_storage!r}. For a directory give a Path or './directory', for"
-            " other storages a URL such as 's3://bucket/prefix'."
-        )
-    if isinstance(result_storage, UUID):
-        raise ValueError(f"Unable to find the block document with id {result_storage}.")
-    if hasattr(result_storage, "read_path") and hasattr(result_storage, "write_path"):
-        return result_storage
-    raise TypeError(
-        "Result storage must be one of the following types: a file system such as LocalFileSystem, 'Path', 'str'. Got"
-        f" unsupported type {type(result_storage).__name__!r}."
-    )
-
-
-async def aresolve_result_storage(result_storage: ResultStorage | UUID) -> "WritableFileSystem":
-    """As `resolve_result_storage`."""
-    return resolve_result_storage(result_storage)
-
-
-def resolve_serializer(serializer: ResultSerializer) -> "Serializer[Any]":
-    """A serializer from itself or its type; ValueError for an unknown type, TypeError for what can't be one."""
-    from riverrun.serializers import Serializer
-
-    if isinstance(serializer, Serializer):
-        return serializer
-    if isinstance(serializer, str):
-        return Serializer(type=serializer)
-    raise TypeError(
-        "Result serializer must be one of the following types: 'Serializer', 'str'. Got unsupported type"
-        f" {type(serializer).__name__!r}."
-    )

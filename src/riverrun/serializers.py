@@ -7,7 +7,8 @@ pydantic is loaded only for users' subclasses, whose fields it validates.
 
 import binascii
 from collections.abc import Mapping
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from inspect import get_annotations
+from typing import Any, ClassVar, Generic, Self, TypeAlias, TypeVar
 
 from riverrun.base.errors import SerializationError
 from riverrun.json_forms import riverrun_json_object_decoder, riverrun_json_object_encoder, to_json_ready
@@ -23,6 +24,9 @@ prefect_json_object_encoder = riverrun_json_object_encoder
 prefect_json_object_decoder = riverrun_json_object_decoder
 
 
+_SerializerClass: TypeAlias = "type[Serializer[Any]]"
+
+
 class Serializer(Generic[D]):
     """Base of serializers, and the way to make one by type: `Serializer(type="json")`.
 
@@ -32,14 +36,14 @@ class Serializer(Generic[D]):
 
     type: str
 
-    _registry: ClassVar[dict[str, type["Serializer[Any]"]]] = {}
+    _registry: ClassVar[dict[str, "_SerializerClass"]] = {}
     _fields: ClassVar[dict[str, Any]] = {"type": _MISSING}
     _validator: ClassVar[Any] = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         fields = dict(cls._fields)
-        for name in cls.__dict__.get("__annotations__", ()):
+        for name in get_annotations(cls):
             if not name.startswith("_"):
                 fields[name] = cls.__dict__.get(name, _MISSING)
         if "type" in cls.__dict__:
@@ -102,12 +106,12 @@ class Serializer(Generic[D]):
 
         return msgspec.json.encode(self.model_dump(), enc_hook=str).decode()
 
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:  # noqa: ARG002
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """The same serializer with some options changed."""
         return type(self)(**{**{name: getattr(self, name) for name in self._fields}, **(update or {})})
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.model_dump() == other.model_dump()  # type: ignore[attr-defined]
+        return type(self) is type(other) and self.model_dump() == other.model_dump()
 
     __hash__ = None  # type: ignore[assignment] # compares by content and may change
 
@@ -166,7 +170,7 @@ def _invalid(title: str, field: str, value: Any, message: str, kind: str = "valu
     from pydantic_core import PydanticCustomError, ValidationError
 
     text = message.replace("{", "{{").replace("}", "}}")
-    error: Any = {"type": PydanticCustomError(kind, text), "loc": (field,), "input": value}  # type: ignore[arg-type]
+    error: Any = {"type": PydanticCustomError(kind, text), "loc": (field,), "input": value}
     return ValidationError.from_exception_data(title, [error])
 
 
@@ -308,7 +312,7 @@ class JSONSerializer(Serializer[D]):
             if self.object_encoder == _ENCODER and self.jsonlib == "json":
                 obj = to_json_ready(obj)
         text = _import(self.jsonlib).dumps(obj, **options)
-        return text.encode() if isinstance(text, str) else text  # type: ignore[no-any-return]
+        return text.encode() if isinstance(text, str) else text
 
     def loads(self, blob: bytes) -> D:
         options = dict(self.loads_kwargs)

@@ -1,394 +1,41 @@
 """Transactions: work that counts whole or not at all, with hooks for both, and results that are written on commit.
 
-A transaction inside another joins it: it is staged at its end and committed, or rolled back, with the outer one. The life of
-a transaction is written once, as generators that yield what may wait; `Transaction` drives them blocking, `AsyncTransaction`
-awaiting. This module must not know runs: the engine gives keys, stores, hooks and loggers.
+A transaction inside another joins it: it is staged at its end and committed, or rolled back, with the outer one.
+`Transaction` drives the steps of `riverrun.transaction_life` blocking, `AsyncTransaction` awaiting. This module must not know
+runs: the engine gives keys, stores, hooks and loggers.
 """
 
-import threading
-from collections.abc import Callable, Generator
-from contextvars import ContextVar
-from copy import deepcopy
-from enum import StrEnum, auto
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from riverrun.base.errors import ConfigurationError, SerializationError
-from riverrun.base.ids import uuid7
+from riverrun.transaction_life import (
+    BaseTransaction,
+    CommitMode,
+    Hook,
+    IsolationLevel,
+    Steps,
+    TransactionState,
+    active_transaction,
+)
 
 if TYPE_CHECKING:
     import logging
 
-    from riverrun.results import ResultRecord, ResultStore
+    from riverrun.result_records import ResultRecord
+    from riverrun.results import ResultStore
 
     LoggingAdapter = logging.LoggerAdapter[logging.Logger]
 
-Hook = Callable[..., Any]
-#: steps of a transaction's life: (object, method or None for a hook, arguments); what comes back is the result
-_Steps = Generator[tuple[Any, str | None, dict[str, Any]], Any, Any]
-
-_NOT_SET: Any = object()
-
-
-class _Upper(StrEnum):
-    @staticmethod
-    def _generate_next_value_(name: str, start: int, count: int, last_values: list[str]) -> str:  # noqa: ARG004
-        return name
-
-
-class IsolationLevel(_Upper):
-    """SERIALIZABLE locks the key from beginning to end, so that one transaction at a time computes it."""
-
-    READ_COMMITTED = auto()
-    SERIALIZABLE = auto()
-
-
-class CommitMode(_Upper):
-    """EAGER commits at the end of the transaction, LAZY with the outermost one, OFF only when told to."""
-
-    EAGER = auto()
-    LAZY = auto()
-    OFF = auto()
-
-
-class TransactionState(_Upper):
-    """Where a transaction is in its life."""
-
-    PENDING = auto()
-    ACTIVE = auto()
-    STAGED = auto()
-    COMMITTED = auto()
-    ROLLED_BACK = auto()
-
-
-_active: ContextVar["BaseTransaction | None"] = ContextVar("transaction", default=None)
-
-
-class BaseTransaction:
-    """What both kinds share; see `Transaction` for the arguments."""
-
-    _FIELDS: ClassVar[tuple[str, ...]] = (
-        "store",
-        "key",
-        "children",
-        "commit_mode",
-        "isolation_level",
-        "state",
-        "on_commit_hooks",
-        "on_rollback_hooks",
-        "overwrite",
-        "logger",
-        "write_on_commit",
-    )
-
-    def __init__(
-        self,
-        *,
-        store: "ResultStore | None" = None,
-        key: str | None = None,
-        children: "list[BaseTransaction] | None" = None,
-        commit_mode: CommitMode | None = None,
-        isolation_level: IsolationLevel | None = IsolationLevel.READ_COMMITTED,
-        state: TransactionState = TransactionState.PENDING,
-        on_commit_hooks: list[Hook] | None = None,
-        on_rollback_hooks: list[Hook] | None = None,
-        overwrite: bool = False,
-        logger: "logging.Logger | LoggingAdapter | None" = None,
-        write_on_commit: bool = True,
-    ) -> None:
-        self.store = store
-        self.key = key
-        self.children = [] if children is None else children
-        self.commit_mode = None if commit_mode is None else CommitMode(commit_mode)
-        self.isolation_level = None if isolation_level is None else IsolationLevel(isolation_level)
-        self.state = state
-        self.on_commit_hooks = [] if on_commit_hooks is None else on_commit_hooks
-        self.on_rollback_hooks = [] if on_rollback_hooks is None else on_rollback_hooks
-        self.overwrite = overwrite
-        self._logger = logger
-        self.write_on_commit = write_on_commit
-        self._parent: BaseTransaction | None = None
-        self._values: dict[str, Any] = {}
-        self._staged_value: Any = None
-        self._holder = ""
-        self._locked = False
-        #: guards the moment at which children can no longer join
-        self._joining = threading.Lock()
-        self._closing: TransactionState | None = None
-
-    @property
-    def logger(self) -> "logging.Logger | LoggingAdapter":
-        if self._logger is None:
-            import logging
-
-            self._logger = logging.getLogger("riverrun.transactions")
-        return self._logger
-
-    # -- what users ask and say
-
-    def set(self, name: str, value: Any) -> None:
-        """Remember a value under a name, for this transaction and those inside it."""
-        self._values[name] = value
-
-    def get(self, name: str, default: Any = _NOT_SET) -> Any:
-        """A deep copy of the value set under a name here or in the nearest transaction around.
-
-        What can't be copied (a lock, a connection) is given as it is. Raises ValueError for an unknown name without a default.
-        """
-        transaction: BaseTransaction | None = self
-        while transaction is not None:
-            if name in transaction._values:
-                value = transaction._values[name]
-                try:
-                    return deepcopy(value)
-                except Exception:  # whatever a user's class raises when it can't be copied
-                    return value
-            transaction = transaction.get_parent()
-        if default is _NOT_SET:
-            raise ValueError(
-                f"Could not retrieve value for unknown key: {name}. It was set neither in this transaction nor in one around it."
-            )
-        return default
-
-    def is_committed(self) -> bool:
-        return self.state is TransactionState.COMMITTED
-
-    def is_rolled_back(self) -> bool:
-        return self.state is TransactionState.ROLLED_BACK
-
-    def is_staged(self) -> bool:
-        return self.state is TransactionState.STAGED
-
-    def is_pending(self) -> bool:
-        return self.state is TransactionState.PENDING
-
-    def is_active(self) -> bool:
-        return self.state is TransactionState.ACTIVE
-
-    def stage(
-        self,
-        value: Any,
-        on_rollback_hooks: list[Hook] | None = None,
-        on_commit_hooks: list[Hook] | None = None,
-    ) -> None:
-        """Say what is written on commit (a value or a ResultRecord) and which hooks run; nothing once it is committed."""
-        if self.state is TransactionState.COMMITTED:
-            return
-        self._staged_value = value
-        self.on_rollback_hooks = on_rollback_hooks or []
-        self.on_commit_hooks = on_commit_hooks or []
-        self.state = TransactionState.STAGED
-
-    def add_child(self, transaction: "BaseTransaction") -> None:
-        """Make the end of another transaction depend on this one's."""
-        self.children.append(transaction)
-
-    def get_parent(self) -> "BaseTransaction | None":
-        """The transaction around this one, None for the outermost."""
-        return self._parent
-
-    @classmethod
-    def get_active(cls) -> Self | None:
-        """The innermost transaction that is open here, None if there is none."""
-        return _active.get()  # type: ignore[return-value] # whichever kind it is
-
-    def prepare_transaction(self) -> None:
-        """Take over from the transaction around what was not said, and check that the store can do what is asked."""
-        parent = self._parent
-        if self.commit_mode is None:
-            self.commit_mode = (parent.commit_mode if parent is not None else None) or CommitMode.LAZY
-        if self.isolation_level is None:
-            self.isolation_level = (
-                parent.isolation_level if parent is not None else None
-            ) or IsolationLevel.READ_COMMITTED
-        if self.store is None:
-            return
-        if self.key and not self.store.supports_isolation_level(self.isolation_level):
-            raise ConfigurationError(
-                f"Isolation level {self.isolation_level.name} is not supported by provided configuration: it needs a lock"
-                " manager. Give the store one, as in ResultStore(lock_manager=FileSystemLockManager(directory)), or for a"
-                " task cache_policy=INPUTS.configure(isolation_level='SERIALIZABLE', lock_manager=...)."
-            )
-        if self.store.metadata_storage is not None and type(self.store.metadata_storage).__name__ == "NullFileSystem":
-            # bare values can't say that they are records: whether the key was committed could not be told
-            self.store = self.store.model_copy(update={"metadata_storage": None})
-
-    def __eq__(self, other: object) -> bool:
-        return self is other or (
-            isinstance(other, BaseTransaction)
-            and type(self) is type(other)
-            and all(getattr(self, name) == getattr(other, name) for name in self._FIELDS)
-        )
-
-    __hash__ = None  # type: ignore[assignment] # compares by content and changes
-
-    def __repr__(self) -> str:
-        fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._FIELDS if name != "logger")
-        return f"{type(self).__name__}({fields})"
-
-    # -- the life of a transaction
-
-    def _open(self) -> _Steps:
-        self._parent = _active.get()
-        self._closing = None
-        self.prepare_transaction()
-        _active.set(self)
-        self.state = TransactionState.ACTIVE
-        try:
-            yield from self._own("begin")
-        except BaseException:
-            _active.set(self._parent)
-            yield from self._unlock()
-            raise
-
-    def _begin(self) -> _Steps:
-        if self.store is None or not self.key:
-            return
-        if self.isolation_level is IsolationLevel.SERIALIZABLE:
-            outer = self._outer_holder()
-            self._holder = outer or str(uuid7())
-            if outer is None:
-                yield self.store, "acquire_lock", {"key": self.key, "holder": self._holder}
-                self._locked = True
-        if not self.overwrite and (yield self.store, "exists", {"key": self.key}):
-            self.state = TransactionState.COMMITTED
-
-    def _outer_holder(self) -> str | None:
-        """Who holds the lock on the same key among the transactions around: waiting for oneself would never end."""
-        transaction = self._parent
-        while transaction is not None:
-            if transaction._locked and transaction.key == self.key and transaction.store is not None:
-                if self.store is not None and transaction.store.lock_manager == self.store.lock_manager:
-                    return transaction._holder
-            transaction = transaction._parent
-        return None
-
-    def _close(self, failed: bool) -> _Steps:
-        """The end of the `with` block."""
-        try:
-            if failed or (self.commit_mode is CommitMode.OFF and not self._is_settled()):
-                yield from self._own("rollback")
-            elif not self._is_settled():
-                joined = self._join() if self.commit_mode is CommitMode.LAZY else None
-                if joined is TransactionState.ROLLED_BACK:
-                    yield from self._own("rollback")
-                elif joined is not TransactionState.STAGED:
-                    yield from self._own("commit")
-        finally:
-            yield from self._own("reset")
-
-    def _is_settled(self) -> bool:
-        return self.state in (TransactionState.COMMITTED, TransactionState.ROLLED_BACK)
-
-    def _join(self) -> TransactionState | None:
-        """Leave the end to the transaction around; tells how that one ended if it already has."""
-        parent = self._parent
-        if parent is None:
-            return None
-        with parent._joining:
-            if parent._closing is None:
-                self.state = TransactionState.STAGED
-                return self.state
-            # it outlived the transaction around: work submitted there and not waited for
-            return parent._closing
-
-    def _reset(self) -> _Steps:
-        parent = self._parent
-        if _active.get() is self:
-            _active.set(parent)
-        if self._is_settled():
-            yield from self._unlock()
-        if parent is not None:
-            if not any(child is self for child in parent.children):
-                parent.add_child(self)
-            if self.state is TransactionState.ROLLED_BACK and not parent._is_settled():
-                yield parent, "rollback", {}
-
-    def _unlock(self) -> _Steps:
-        if self._locked and self.store is not None:
-            self._locked = False
-            try:
-                yield self.store, "release_lock", {"key": self.key, "holder": self._holder}
-            except ValueError:  # it timed out, or somebody removed it: then there is nothing to give back
-                self.logger.warning("The lock of transaction %r was lost before its end.", self.key)
-
-    def _commit(self) -> _Steps:
-        if self._is_settled():
-            return False
-        with self._joining:
-            self._closing = TransactionState.COMMITTED
-        try:
-            for child in self.children:
-                yield child, "commit", {}
-            for hook in self.on_commit_hooks:
-                yield from self._hook(hook, "commit")
-            if self.store is not None and self.key and self.write_on_commit:
-                yield from self._write()
-        except SerializationError as error:
-            self.logger.warning(
-                "The result of transaction %r cannot be stored: %s The code goes on, but the transaction is rolled back.",
-                self.key,
-                error,
-            )
-            yield from self._own("rollback")
-            return False
-        except BaseException as error:  # of a child, of the storage, or from outside
-            yield from self._own("rollback")
-            if not isinstance(error, Exception):
-                raise
-            self.logger.error("An error was encountered while committing transaction %r", self.key, exc_info=error)
-            return False
-        self.state = TransactionState.COMMITTED
-        yield from self._unlock()
-        return True
-
-    def _write(self) -> _Steps:
-        from riverrun.result_records import ResultRecord
-
-        holder = self._holder or None
-        staged = self._staged_value
-        if isinstance(staged, ResultRecord):
-            yield self.store, "persist_result_record", {"result_record": staged, "holder": holder}
-        else:
-            yield self.store, "write", {"key": self.key, "obj": staged, "holder": holder}
-
-    def _rollback(self) -> _Steps:
-        if self._is_settled():
-            return False
-        with self._joining:
-            self._closing = TransactionState.ROLLED_BACK
-        succeeded = True
-        for hook in reversed(self.on_rollback_hooks):
-            succeeded = (yield from self._hook(hook, "rollback")) and succeeded
-        self.state = TransactionState.ROLLED_BACK
-        for child in reversed(self.children):
-            try:
-                yield child, "rollback", {}
-            except Exception:  # one that can't be undone does not keep the others from it
-                succeeded = False
-                self.logger.error(
-                    "An error was encountered while rolling back transaction %r", child.key, exc_info=True
-                )
-        yield from self._unlock()
-        return succeeded
-
-    def _hook(self, hook: Hook, kind: str) -> _Steps:
-        """Run a hook; False if it failed, which is logged and does no harm."""
-        name = getattr(hook, "__name__", None) or getattr(getattr(hook, "func", None), "__name__", type(hook).__name__)
-        aloud = getattr(hook, "log_on_run", True) is not False
-        if aloud:
-            self.logger.info("Running %s hook %r", kind, name)
-        try:
-            yield hook, None, {"transaction": self}
-        except Exception as error:
-            self.logger.error("An error was encountered while running %s hook %r", kind, name, exc_info=error)
-            return False
-        if aloud:
-            self.logger.info("%s hook %r finished running successfully", kind.capitalize(), name)
-        return True
-
-    def _own(self, method: str) -> _Steps:
-        """A step that is a public method of this transaction, so that subclasses may change it."""
-        return (yield self, method, {})
+__all__ = [
+    "AsyncTransaction",
+    "BaseTransaction",
+    "CommitMode",
+    "IsolationLevel",
+    "Transaction",
+    "TransactionState",
+    "atransaction",
+    "get_transaction",
+    "transaction",
+]
 
 
 class Transaction(BaseTransaction):
@@ -469,55 +116,9 @@ class AsyncTransaction(BaseTransaction):
         await _adrive(self._close(failed=kind is not None))
 
 
-#: methods of a store that may wait long
-_WAITING = frozenset({"acquire_lock", "exists", "write", "persist_result_record"})
-
-
-def _drive(steps: _Steps) -> Any:
-    """Do the steps, blocking; a coroutine that comes back is completed."""
-    from riverrun.utilities.colours import complete
-
-    answer: Any = None
-    error: BaseException | None = None
-    while True:
-        try:
-            target, method, options = steps.send(answer) if error is None else steps.throw(error)
-        except StopIteration as end:
-            return end.value
-        answer = error = None
-        try:
-            answer = complete(_call(target, method, options))
-        except BaseException as raised:  # given to the step that asked, which lets it out after its own end
-            error = raised
-
-
-async def _adrive(steps: _Steps) -> Any:
-    """Do the steps, awaiting what can be awaited."""
-    answer: Any = None
-    error: BaseException | None = None
-    while True:
-        try:
-            target, method, options = steps.send(answer) if error is None else steps.throw(error)
-        except StopIteration as end:
-            return end.value
-        answer = error = None
-        try:
-            answer = _call(target, f"a{method}" if method in _WAITING else method, options)
-            if hasattr(answer, "__await__"):
-                answer = await answer
-        except BaseException as raised:  # given to the step that asked, which lets it out after its own end
-            error = raised
-
-
-def _call(target: Any, method: str | None, options: dict[str, Any]) -> Any:
-    if method is None:  # a hook
-        return target(options["transaction"])
-    return getattr(target, method)(**options)
-
-
 def get_transaction() -> BaseTransaction | None:
     """The innermost transaction that is open here, None if there is none."""
-    return _active.get()
+    return active_transaction.get()
 
 
 def _options(
@@ -571,3 +172,49 @@ def atransaction(
 ) -> AsyncTransaction:
     """A transaction for an `async with` block; see `transaction`."""
     return AsyncTransaction(**_options(key, store, commit_mode, isolation_level, overwrite, write_on_commit, logger))
+
+
+#: methods of a store that may wait long
+_WAITING = frozenset({"acquire_lock", "exists", "write", "persist_result_record"})
+
+
+def _drive(steps: Steps) -> Any:
+    """Do the steps, blocking; a coroutine that comes back is completed."""
+    from riverrun.utilities.colours import complete
+
+    answer: Any = None
+    error: BaseException | None = None
+    while True:
+        try:
+            target, method, options = steps.send(answer) if error is None else steps.throw(error)
+        except StopIteration as end:
+            return end.value
+        answer = error = None
+        try:
+            answer = complete(_call(target, method, options))
+        except BaseException as raised:  # noqa: BLE001 - given to the step that asked, which lets it out after its own end
+            error = raised
+
+
+async def _adrive(steps: Steps) -> Any:
+    """Do the steps, awaiting what can be awaited."""
+    answer: Any = None
+    error: BaseException | None = None
+    while True:
+        try:
+            target, method, options = steps.send(answer) if error is None else steps.throw(error)
+        except StopIteration as end:
+            return end.value
+        answer = error = None
+        try:
+            answer = _call(target, f"a{method}" if method in _WAITING else method, options)
+            if hasattr(answer, "__await__"):
+                answer = await answer
+        except BaseException as raised:  # noqa: BLE001 - given to the step that asked, which lets it out after its own end
+            error = raised
+
+
+def _call(target: Any, method: str | None, options: dict[str, Any]) -> Any:
+    if method is None:  # a hook
+        return target(options["transaction"])
+    return getattr(target, method)(**options)

@@ -102,7 +102,7 @@ class FileSystemLockManager(LockManager):
                 raise ValueError(f"No lock held by {holder} for transaction with key {key}")
             path.unlink()
 
-    def is_locked(self, key: str, use_cache: bool = False) -> bool:  # noqa: ARG002, FBT001, FBT002 - the peer's signature
+    def is_locked(self, key: str, use_cache: bool = False) -> bool:
         return self._read(self._path(key)) is not None
 
     def is_lock_holder(self, key: str, holder: str) -> bool:
@@ -184,7 +184,7 @@ _threads = threading.Lock()
 
 
 def _new_thread_lock() -> None:
-    global _threads  # noqa: PLW0603 - replaced in a forked child, where its owner may not exist
+    global _threads
     _threads = threading.Lock()
 
 

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterable
 from copyreg import dispatch_table
 from functools import partial
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -37,7 +37,7 @@ def stable_hash(*args: str | bytes, hash_algo: Callable[..., Any] = _MD5) -> str
 
 def file_hash(path: str | os.PathLike[str], hash_algo: Callable[..., Any] = _MD5) -> str:
     """The hexadecimal hash of a file's content."""
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         return str(hashlib.file_digest(file, hash_algo).hexdigest())
 
 
@@ -318,7 +318,7 @@ def _feed_polars(value: Any, out: list[bytes], active: dict[int, int]) -> bool:
     return False
 
 
-def _feed_datetime(value: Any, out: list[bytes], active: dict[int, int]) -> bool:
+def _feed_datetime(value: Any, out: list[bytes], active: dict[int, int]) -> bool:  # noqa: ARG001
     # by the instant written out, so that equal times hash alike whatever class stands for their time zone
     if not hasattr(value, "isoformat"):
         return False
