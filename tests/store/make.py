@@ -65,7 +65,8 @@ def make_story(tasks: int = 3, end: int = COMPLETED, **flow_fields: Any) -> list
 def items(records: Iterable[Any], first: int = 1) -> list[tuple[int, bytes]]:
     """Records as a journal gives them: numbered and encoded; bytes are taken as they are."""
     return [
-        (seq, record if isinstance(record, bytes) else encode(record)) for seq, record in enumerate(records, start=first)
+        (seq, record if isinstance(record, bytes) else encode(record))
+        for seq, record in enumerate(records, start=first)
     ]
 
 

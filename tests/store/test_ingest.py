@@ -161,14 +161,23 @@ def test_the_fold_equals_the_rules(sqlite_template, tmp_path, steps) -> None:
                 sa.select(tables.task_run_state.c.timestamp).order_by(tables.task_run_state.c.seq)
             ).scalars()
             assert list(states) == timestamps
-    for name in ("state_timestamp", "run_count", "start_time", "end_time", "total_run_time", "next_scheduled_start_time"):
+    for name in (
+        "state_timestamp",
+        "run_count",
+        "start_time",
+        "end_time",
+        "total_run_time",
+        "next_scheduled_start_time",
+    ):
         assert getattr(row, name) == getattr(ledger, name), name
     assert row.expected_start_time == ledger.expected_start_time
     assert TYPES_BY_CODE[row.state_type] is ledger.state_type
     path.unlink()
 
 
-def test_states_of_a_run_whose_creation_was_lost_make_a_placeholder_that_a_late_creation_fills(database: Database) -> None:
+def test_states_of_a_run_whose_creation_was_lost_make_a_placeholder_that_a_late_creation_fills(
+    database: Database,
+) -> None:
     flow_run = make_flow_run(tags=["nightly"], parameters=b'{"n": 1}')
     task_run = make_task_run(flow_run, tags=["slow"], inputs={"x": [("parameter", None, "n")]})
     states = [make_state(task_run, RUNNING), make_state(task_run, COMPLETED), make_log(flow_run, "hello")]
