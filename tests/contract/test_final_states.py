@@ -36,7 +36,7 @@ OUTCOMES = {
     "returns data": (lambda: {"a": [1]}, ("Completed", "COMPLETED", None)),
     "returns data beside a failed task": (lambda: run_failed_task_and_return(5), ("Completed", "COMPLETED", None)),
     "returns nothing beside a failed task": (lambda: run_failed_task_and_return(None), ("Completed", "COMPLETED", None)),
-    "returns an empty list": (lambda: [], ("Completed", "COMPLETED", None)),
+    "returns an empty list": (list, ("Completed", "COMPLETED", None)),
     "returns an exception": (lambda: ValueError("v"), ("Completed", "COMPLETED", None)),
     "returns a future": (lambda: ok.submit(2), ("Completed", "COMPLETED", "All states completed.")),
     "returns a failed future": (lambda: bad.submit(), ("Failed", "FAILED", "1/1 states failed.")),
