@@ -36,7 +36,7 @@ def flow_run() -> None:
 @click.option("--flow-name", "flow_names", multiple=True, metavar="NAME", help="Only runs of this flow.")
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="Only runs with this tag; given twice, with both.")
 @click.option(
-    "--since", callback=parse_since, metavar="WHEN", help="Only runs made since then: 10m, 2h, 3d, 2026-01-31, ..."
+    "--since", callback=parse_since, metavar="WHEN", help="Only runs from then on: 10m, 2h, 3d, 2026-01-31, ..."
 )
 @list_options
 def ls(

@@ -57,18 +57,20 @@ def since(_ctx: click.Context, param: click.Parameter, value: str | None) -> dat
 
 def list_options(command: F) -> F:
     """`--limit --state --state-type --json`, which every list of runs has."""
-    for option in (
-        click.option("--limit", type=click.IntRange(1), default=15, show_default=True, help="At most this many."),
-        click.option("--state", "states", multiple=True, metavar="NAME", help="Only runs in a state of this name."),
-        click.option(
-            "--state-type",
-            "state_types",
-            multiple=True,
-            type=click.Choice([kind.value for kind in StateType], case_sensitive=False),
-            metavar="TYPE",
-            help="Only runs in a state of this type (COMPLETED, FAILED ...).",
-        ),
-        json_option,
+    for option in reversed(
+        (
+            click.option("--limit", type=click.IntRange(1), default=15, show_default=True, help="At most this many."),
+            click.option("--state", "states", multiple=True, metavar="NAME", help="Only runs in a state of this name."),
+            click.option(
+                "--state-type",
+                "state_types",
+                multiple=True,
+                type=click.Choice([kind.value for kind in StateType], case_sensitive=False),
+                metavar="TYPE",
+                help="Only runs in a state of this type (COMPLETED, FAILED ...).",
+            ),
+            json_option,
+        )
     ):
         command = option(command)
     return command
@@ -158,13 +160,15 @@ def _level(_ctx: click.Context, param: click.Parameter, value: str | None) -> in
 
 def logs_options(command: F) -> F:
     """The options of `flow-run logs` and `task-run logs`."""
-    for option in (
-        click.option("-h", "--head", is_flag=True, help="Only the first lines (20, or --num-logs)."),
-        click.option("-t", "--tail", is_flag=True, help="Only the last lines (20, or --num-logs)."),
-        click.option("-n", "--num-logs", type=click.IntRange(1), help="How many lines --head or --tail shows."),
-        click.option("-r", "--reverse", is_flag=True, help="The latest line first."),
-        click.option("--level", callback=_level, metavar="LEVEL", help="Only lines of this level and above."),
-        json_option,
+    for option in reversed(
+        (
+            click.option("-h", "--head", is_flag=True, help="Only the first lines (20, or --num-logs)."),
+            click.option("-t", "--tail", is_flag=True, help="Only the last lines (20, or --num-logs)."),
+            click.option("-n", "--num-logs", type=click.IntRange(1), help="How many lines --head or --tail shows."),
+            click.option("-r", "--reverse", is_flag=True, help="The latest line first."),
+            click.option("--level", callback=_level, metavar="LEVEL", help="Only lines of this level and above."),
+            json_option,
+        )
     ):
         command = option(command)
     return command
