@@ -122,11 +122,11 @@ def _fill(value: Any, current: "Settings") -> Any:
     if isinstance(value, str) and "${" in value:
         import re
 
-        from riverrun.base.config import find, is_known
+        from riverrun.base.config import field_of, is_known
 
         def replace(match: re.Match[str]) -> str:
             key = match[1]
-            return str(getattr(current, find(key).name)) if is_known(key) else match[0]
+            return str(getattr(current, field_of(key))) if is_known(key) else match[0]
 
         return re.sub(r"\$\{(\w+)\}", replace, value)
     return value
