@@ -1,0 +1,54 @@
+"""How the attributes of the runtime modules are looked up: a function each, replaceable by an environment variable.
+
+This module must not know which attributes there are.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+_PREFIXES = ("RIVERRUN__", "PREFECT__")
+_FALSE = {"", "0", "false", "f", "no", "n", "off"}
+
+
+def variable(name: str) -> str | None:
+    """The environment variable `RIVERRUN__<name>`, or the peer's of the same name."""
+    for prefix in _PREFIXES:
+        value = os.environ.get(prefix + name)
+        if value is not None:
+            return value
+    return None
+
+
+def look_up(module: str, fields: Mapping[str, Callable[[], Any]], name: str) -> Any:
+    """The attribute `name` of a runtime module; raises AttributeError if there is none.
+
+    `RIVERRUN__RUNTIME__<MODULE>__<NAME>` wins, read as the type of the true answer (text where that is None). It may also
+    name what is no attribute. Raises ValueError for an attribute that is a list or a dictionary.
+    """
+    kind = module.rpartition(".")[2].upper()
+    given = variable(f"RUNTIME__{kind}__{name.upper()}")
+    field = fields.get(name)
+    if field is None:
+        if given is None:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        return given
+    value = field()
+    return value if given is None else _read(given, value, f"{kind.lower()}.{name}")
+
+
+def _read(given: str, value: Any, name: str) -> Any:
+    if isinstance(value, bool):
+        return given.strip().lower() not in _FALSE
+    if value is None or isinstance(value, str):
+        return given
+    if isinstance(value, int | float):
+        return type(value)(given)
+    if isinstance(value, datetime):
+        instant = datetime.fromisoformat(given)
+        return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
+    raise ValueError(
+        f"{name} cannot be mocked by an environment variable: it is a {type(value).__name__}. Only texts, numbers, booleans"
+        " and times can be."
+    )
