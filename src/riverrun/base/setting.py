@@ -8,8 +8,6 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from riverrun.base.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -154,6 +152,8 @@ class Setting:
             return "true" if value else "false"
         if isinstance(value, list):
             if any(isinstance(item, str) and ("," in item or item != item.strip()) for item in value):
+                import msgspec
+
                 return msgspec.json.encode(value).decode()
             return ",".join(map(str, value))
         return str(value)
@@ -227,6 +227,8 @@ def _path(value: Any) -> Path:
 def _texts(value: Any) -> list[str]:
     if isinstance(value, str):
         if value.lstrip().startswith("["):
+            import msgspec
+
             try:
                 return msgspec.json.decode(value, type=list[str])
             except msgspec.MsgspecError:

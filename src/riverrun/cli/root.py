@@ -7,7 +7,6 @@ import sys
 import click
 
 from riverrun import __version__
-from riverrun.base.config import PROFILE_VARIABLE
 from riverrun.base.errors import InputError, RiverrunError, TerminationSignal
 from riverrun.cli.groups import Group
 
@@ -54,6 +53,8 @@ def cli(ctx: click.Context, profile: str | None, prompt: bool | None) -> None:
 
     Exit codes: 0 done; 1 what was asked for failed or was not found; 2 the command or its values are wrong; 130 Ctrl-C.
     """
+    from riverrun.base.config import PROFILE_VARIABLE  # not above: `--help` has no need of settings
+
     _set_variable(ctx, PROFILE_VARIABLE, profile)
     _set_variable(ctx, "RIVERRUN_CLI_PROMPT", None if prompt is None else str(prompt).lower())
 
