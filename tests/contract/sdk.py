@@ -192,11 +192,20 @@ def script(folder: Path, source: str, *args: str, name: str = "script.py") -> li
     return [sys.executable, str(path), *args]
 
 
+def child_environment(**more: str) -> dict[str, str]:
+    """The environment of a process of its own; on the peer it is led to the server that the tests share."""
+    if ON_PEER:
+        from prefect.settings import get_current_settings
+
+        more = {"PREFECT_API_URL": str(get_current_settings().api.url), "PREFECT_LOGGING_LEVEL": "CRITICAL"}
+    return {**os.environ, **more}
+
+
 def run_script(folder: Path, source: str, timeout: float = 60, **env: str) -> subprocess.CompletedProcess[str]:
     """Run `source` to its end and return what it printed and its exit code."""
     return subprocess.run(
         script(folder, source),
-        env={**os.environ, **env},
+        env=child_environment(**env),
         capture_output=True,
         text=True,
         timeout=timeout,
