@@ -1,0 +1,260 @@
+"""Binding the arguments of a call to the parameters of its function, and writing parameters down.
+
+Hot: `Signature` is made once per flow or task; binding a plain positional call costs well under a microsecond.
+`inspect.Signature.bind` decides in every other case, so that its rules and messages hold. Validation against annotations
+is `engine.validation`.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from riverrun.base.errors import ParameterBindError, ReservedArgumentError
+from riverrun.engine.validation import validate
+from riverrun.utilities.annotations import BaseAnnotation
+
+__all__ = ["Signature", "serialize", "validate"]
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+class Signature:
+    """The parameters of one function, prepared for binding calls.
+
+    `var_positional` and `var_keyword` are the names of its *args and **kwargs, or None. Raises ReservedArgumentError if
+    one of `reserved` is a parameter.
+    """
+
+    __slots__ = (
+        "_count",
+        "_defaults",
+        "_names",
+        "_positional_only",
+        "_required",
+        "_simple",
+        "fn",
+        "inspected",
+        "var_keyword",
+        "var_positional",
+    )
+
+    def __init__(self, fn: Callable[..., Any], reserved: Iterable[str] = ()) -> None:
+        self.fn = fn
+        try:
+            self.inspected = inspect.signature(fn)
+        except (TypeError, ValueError):  # some builtins have none; whatever they are given is passed on
+            self.inspected = inspect.signature(lambda *args, **kwargs: None)  # noqa: ARG005
+        parameters = self.inspected.parameters
+        for name in reserved:
+            if name in parameters:
+                raise ReservedArgumentError(
+                    f"{name!r} is a reserved argument name and cannot be used as a parameter of"
+                    f" {getattr(fn, '__name__', fn)!r}; rename the parameter."
+                )
+        kinds = {name: parameter.kind for name, parameter in parameters.items()}
+        self._names: tuple[str, ...] = tuple(name for name, kind in kinds.items() if kind in _POSITIONAL)
+        self._positional_only = frozenset(name for name, kind in kinds.items() if kind is _POSITIONAL[0])
+        by_kind = {kind: name for name, kind in kinds.items()}
+        self.var_positional: str | None = by_kind.get(inspect.Parameter.VAR_POSITIONAL)
+        self.var_keyword: str | None = by_kind.get(inspect.Parameter.VAR_KEYWORD)
+        #: every parameter can be given by position and by keyword
+        self._simple = len(self._names) == len(kinds) and not self._positional_only
+        self._count = len(self._names)
+        self._defaults: dict[str, Any] = {
+            name: parameter.default
+            for name, parameter in parameters.items()
+            if parameter.default is not inspect.Parameter.empty
+        }
+        self._required = frozenset(kinds) - self._defaults.keys() - {self.var_positional, self.var_keyword}
+
+    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any], defaults: bool = True) -> dict[str, Any]:
+        """{parameter: argument}, in the order of the signature; with `defaults` those not given too.
+
+        *args is a tuple and **kwargs a dictionary under their names. Raises ParameterBindError, a TypeError that names the
+        function and what does not fit.
+        """
+        if self._simple:
+            if not kwargs and len(args) == self._count:
+                return dict(zip(self._names, args, strict=True))
+            if len(args) <= self._count:
+                bound = dict(zip(self._names, args, strict=False))
+                if not kwargs or (
+                    bound.keys().isdisjoint(kwargs) and kwargs.keys() <= self.inspected.parameters.keys()
+                ):
+                    bound |= kwargs
+                    if bound.keys() >= self._required:
+                        if not defaults:
+                            return bound
+                        given = bound
+                        known = self._defaults
+                        return {name: given[name] if name in given else known[name] for name in self._names}
+        try:
+            found = self.inspected.bind(*args, **kwargs)
+        except TypeError as error:
+            raise ParameterBindError.from_bind_failure(self.fn, error, args, kwargs) from None
+        if defaults:
+            found.apply_defaults()
+        return found.arguments
+
+    def complete(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Parameters with the defaults of those not given, in the order of the signature.
+
+        Raises ParameterBindError if one without a default is missing.
+        """
+        complete: dict[str, Any] = {}
+        for name in self.inspected.parameters:
+            if name in parameters:
+                complete[name] = parameters[name]
+            elif name in self._defaults:
+                complete[name] = self._defaults[name]
+            elif name == self.var_positional:
+                complete[name] = ()
+            elif name == self.var_keyword:
+                complete[name] = {}
+            else:
+                error = TypeError(f"missing a required argument: {name!r}")
+                raise ParameterBindError.from_bind_failure(self.fn, error, (), parameters)
+        return complete
+
+    def split(self, parameters: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Arguments and keyword arguments to call the function with; the inverse of `bind`."""
+        args: list[Any] = []
+        kwargs: dict[str, Any] = {}
+        by_keyword = False
+        for name, parameter in self.inspected.parameters.items():
+            if name not in parameters:
+                by_keyword = True
+                continue
+            value = parameters[name]
+            kind = parameter.kind
+            if kind is inspect.Parameter.VAR_POSITIONAL:
+                args.extend(value)
+            elif kind is inspect.Parameter.VAR_KEYWORD:
+                kwargs.update(value)
+            elif kind is inspect.Parameter.KEYWORD_ONLY or (by_keyword and name not in self._positional_only):
+                kwargs[name] = value
+            else:
+                args.append(value)
+        return tuple(args), kwargs
+
+
+# -- written down -----------------------------------------------------------------------------------------------------------
+
+#: a value whose JSON is longer stands as the beginning of its text
+VALUE_BYTES = 512 * 1024
+_PREVIEW = 1_024
+
+_SCALARS = frozenset({int, float, bool, type(None)})
+_encoder = msgspec.json.Encoder()
+
+
+def serialize(parameters: dict[str, Any]) -> bytes:
+    """A JSON document of the parameters. Never raises, whatever the values are.
+
+    A value without a JSON form stands as its `repr`, one whose JSON is longer than 512 KiB as the beginning of its text with
+    a mark of its size. What is not a number in JSON (NaN, infinities) is null; a lone surrogate is `?`.
+    """
+    if not parameters:
+        return b"{}"
+    parts = [_text(name) + b":" + _value(value) for name, value in parameters.items()]
+    return b"{" + b",".join(parts) + b"}"
+
+
+def _text(text: str) -> bytes:
+    return _encoder.encode(text.encode("utf-8", "replace").decode("utf-8"))
+
+
+def _value(value: Any) -> bytes:
+    while isinstance(value, BaseAnnotation):
+        value = value.unwrap()
+    kind = type(value)
+    if kind is str:
+        if len(value) > VALUE_BYTES:
+            return _preview(value[:_PREVIEW], f"{len(value)} characters")
+        return _text(value)
+    if kind not in _SCALARS and _too_large(value):
+        return _preview(_repr(value), f"{len(value):,} items or bytes at its top")
+    try:
+        encoded = _encode(value)
+    except Exception:  # noqa: BLE001 - a user's object may raise anything; its parameter is still named
+        return _text(_repr(value))
+    if len(encoded) > VALUE_BYTES:
+        return _preview(encoded[:_PREVIEW].decode("utf-8", "ignore"), f"{len(encoded)} bytes")
+    return encoded
+
+
+def _encode(value: Any) -> bytes:
+    try:
+        return _encoder.encode(value)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        # part by part: only what has no JSON form is replaced
+        return _encoder.encode(_plain(value, depth=0))
+
+
+def _plain(value: Any, depth: int) -> Any:
+    kind = type(value)
+    if kind is str:
+        return value.encode("utf-8", "replace").decode("utf-8")
+    if value is None or kind is bool or kind is float:
+        return value
+    if kind is int:
+        return value if -(2**63) <= value < 2**64 else _repr(value)
+    if depth > 50:
+        return _repr(value)
+    if isinstance(value, BaseAnnotation):
+        return _plain(value.unwrap(), depth)
+    if kind in (list, tuple, set, frozenset):
+        return [_plain(item, depth + 1) for item in value]
+    if kind is dict:
+        return {_key(key): _plain(item, depth + 1) for key, item in value.items()}
+    dump = getattr(value, "model_dump", None)
+    if dump is not None and not isinstance(value, type):
+        return _plain(dump(mode="json"), depth + 1)
+    try:
+        return msgspec.to_builtins(value, enc_hook=lambda inner: _plain(inner, depth + 1))
+    except (TypeError, ValueError, RecursionError):
+        return _repr(value)
+
+
+def _key(key: Any) -> str:
+    return (key if isinstance(key, str) else _repr(key)).encode("utf-8", "replace").decode("utf-8")
+
+
+def _too_large(value: Any) -> bool:
+    """Whether it is certain, without encoding it, that the value's JSON would be too long (or, in a cycle, endless)."""
+    weight, stack = 0, [value]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, dict):
+            stack.extend(node.keys())
+            stack.extend(node.values())
+            weight += len(node)
+        elif isinstance(node, (list, tuple, set, frozenset)):
+            if len(node) > VALUE_BYTES:
+                return True
+            stack.extend(node)
+        elif isinstance(node, (str, bytes, bytearray)):
+            weight += len(node)
+        weight += 1
+        if weight > VALUE_BYTES:
+            return True
+    return False
+
+
+def _preview(text: str, size: str) -> bytes:
+    return _text(f"{text[:_PREVIEW]}... (cut: {size})")
+
+
+def _repr(value: Any) -> str:
+    """The value's text, cut to a readable length; never raises."""
+    import reprlib
+
+    if isinstance(value, int) and value.bit_length() > 8192:
+        return f"<int of {value.bit_length()} bits>"  # Python refuses to write it out
+    try:
+        text = reprlib.repr(value) if isinstance(value, (list, tuple, set, frozenset, dict, bytes)) else repr(value)
+    except Exception:  # noqa: BLE001 - a user's __repr__ may raise anything
+        return f"<{type(value).__module__}.{type(value).__qualname__} object whose repr raised>"
+    return text if len(text) <= _PREVIEW else f"{text[:_PREVIEW]}... (cut: {len(text)} characters)"
