@@ -110,6 +110,23 @@ def test_what_is_raised_is_told_and_the_loop_lives_on(loop, raised):
     assert again.list == [(None, raised), (2, None)]
 
 
+def test_an_error_that_nobody_waits_for_is_logged(loop, caplog):
+    done = Outcomes(1)
+
+    async def bad():
+        raise LookupError("unheard")
+
+    async def good():
+        return 1
+
+    loop.submit(bad, empty())
+    loop.submit(good, empty())
+    loop.submit(good, empty(), done)
+    assert done.all.wait(WAIT)
+    assert "nobody waits for its outcome" in caplog.text
+    assert "unheard" in caplog.text
+
+
 def test_closing_cancels_what_runs_and_refuses_more():
     loop, done, running = LoopThread("closing"), Outcomes(3), threading.Event()
 

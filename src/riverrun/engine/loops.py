@@ -43,11 +43,12 @@ class LoopThread:
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
 
-    def submit(self, factory: CoroutineFactory, context: Context, on_done: OnDone) -> None:
+    def submit(self, factory: CoroutineFactory, context: Context, on_done: OnDone | None = None) -> None:
         """Await what `factory()` gives, both inside `context`, and tell `on_done`, which must neither raise nor block.
 
-        Raises RuntimeError after `close`.
+        Without `on_done` an outcome is dropped; an exception is logged by asyncio. Raises RuntimeError after `close`.
         """
+        on_done = on_done or _tell_nobody
         with self._lock:
             if self._closed:
                 raise RuntimeError(f"the event loop {self.name!r} is closed; nothing can be submitted to it any more")
@@ -132,6 +133,14 @@ async def _perform(factory: CoroutineFactory, on_done: OnDone) -> None:
         on_done(None, error)
     else:
         on_done(value, None)
+
+
+def _tell_nobody(_value: Any, error: BaseException | None) -> None:
+    import asyncio
+
+    if error is not None and not isinstance(error, asyncio.CancelledError):
+        context = {"message": "A coroutine failed and nobody waits for its outcome", "exception": error}
+        asyncio.get_running_loop().call_exception_handler(context)
 
 
 _helper = LoopThread("riverrun-helper-loop")
