@@ -20,7 +20,8 @@ from riverrun.wire.states import BaseState, StateType
 if TYPE_CHECKING:
     from riverrun.context import FlowRunContext
 
-Inputs = dict[str, list[tuple[str, bytes | None, str | None]]]
+Entries = list[tuple[str, bytes | None, str | None]]
+Inputs = dict[str, Entries]
 
 __all__ = [
     "Origins",
@@ -126,7 +127,7 @@ def sources(
     inputs: Inputs = {}
     origins: Origins | None = None if context is None else context._results
     for name, value in parameters.items():
-        entries: list[tuple[str, bytes | None, str | None]] = []
+        entries: Entries = []
         inputs[name] = entries
         if type(value) in LEAVES:
             if origins is not None and (known := origins.lookup(value)) is not None:
@@ -138,7 +139,8 @@ def sources(
     if wait_for is not None:
         if upstream is _NOTHING:
             upstream = Upstream()
-        inputs["wait_for"] = awaited = []
+        awaited: Entries = []
+        inputs["wait_for"] = awaited
         _note(list(wait_for) if isiterable(wait_for) else [wait_for], upstream, awaited, None)
     if parent is not None:
         inputs["__parents__"] = [("task_run", parent.bytes, None)]

@@ -110,10 +110,10 @@ def track(context: "FlowRunContext", value: Any, run_id: UUID, input_type: str =
     origins.track(value, run_id, input_type)
 
 
-def _is_shared(value: Any, kind: type) -> bool:
+def _is_shared(value: Any, kind: type[Any]) -> bool:
     """Whether Python may hand the same object to unrelated code: small integers, interned strings, empty singletons."""
     if kind is int:
-        return -6 < value < 257
+        return bool(-6 < value < 257)
     if kind is str:
         return len(value) < 2 or (len(value) <= 64 and value.isascii() and value.replace("_", "a").isalnum())
     if kind is bytes:
