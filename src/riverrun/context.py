@@ -5,14 +5,14 @@ with slots: making one is on the path of every task call. This module must not w
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 from uuid import UUID
 
 from riverrun.base.clock import now
-from riverrun.base.config import Settings, settings
+from riverrun.base.config import Settings, settings, temporary_settings
 from riverrun.base.errors import MissingContextError
 
 if TYPE_CHECKING:
@@ -68,13 +68,13 @@ class FlowRunContext(ContextModel):
         "detached",
         "flow",
         "flow_run",
+        "_store",
         "log_prints",
         "parameters",
+        "parent",
         "persist_result",
-        "result_store",
         "start_time",
         "task_runner",
-        "timeout_scope",
     )
     var: ClassVar[ContextVar["FlowRunContext | None"]] = ContextVar("flow_run", default=None)
 
@@ -90,22 +90,35 @@ class FlowRunContext(ContextModel):
         log_prints: bool = False,
         start_time: datetime | None = None,
         detached: bool = False,
+        parent: "FlowRunContext | None" = None,
         **_ignored: Any,
     ) -> None:
         self.flow = flow
         self.flow_run = flow_run
         self.parameters = parameters
         self.task_runner = task_runner
-        self.result_store = result_store
+        self._store = result_store
         self.persist_result = persist_result
         self.log_prints = log_prints
         self.start_time = start_time or now()
+        #: the context of the flow run that called this one as a subflow
+        self.parent = parent
         #: True where the context was carried to another process
         self.detached = detached
         #: counts the calls of each task in this run (engine.record)
         self._keys: dict[str, Any] = {}
         #: which run produced a value (engine.inputs)
         self._results: Any = None
+
+    @property
+    def result_store(self) -> "ResultStore":
+        """Where the results of this flow run go; made on first use, since most runs keep none."""
+        if self._store is None:
+            from riverrun.results import ResultStore
+
+            store = ResultStore() if self.parent is None else self.parent.result_store
+            self._store = store if self.flow is None else store.update_for_flow(self.flow)
+        return self._store
 
 
 EngineContext = FlowRunContext
@@ -118,8 +131,8 @@ class TaskRunContext(ContextModel):
         "flow_run_id",
         "log_prints",
         "parameters",
+        "_store",
         "persist_result",
-        "result_store",
         "start_time",
         "task",
         "task_run",
@@ -141,11 +154,22 @@ class TaskRunContext(ContextModel):
         self.task = task
         self.task_run = task_run
         self.parameters = parameters or {}
-        self.result_store = result_store
+        self._store = result_store
         self.persist_result = persist_result
         self.log_prints = log_prints
         self.start_time = start_time
         self.flow_run_id: UUID | None = task_run.flow_run_id
+
+    @property
+    def result_store(self) -> "ResultStore":
+        """Where the results of this task run go; made on first use, since most runs keep none."""
+        if self._store is None:
+            from riverrun.results import ResultStore
+
+            flow_run = FlowRunContext.var.get()
+            store = ResultStore() if flow_run is None or flow_run.flow is None else flow_run.result_store
+            self._store = store.update_for_task(self.task)
+        return self._store
 
 
 class TagsContext(ContextModel):
@@ -218,3 +242,50 @@ def run_contexts(flow_run: FlowRunContext | None, task_run: TaskRunContext | Non
     finally:
         FlowRunContext.var.set(flow_before)
         TaskRunContext.var.set(task_before)
+
+
+def serialize_context() -> dict[str, Any]:
+    """What another process needs to continue in this context; picklable with cloudpickle.
+
+    Task runners send it along; `hydrated_context` makes it current there.
+    """
+    flow_run, task_run = FlowRunContext.var.get(), TaskRunContext.var.get()
+    return {
+        "flow_run_context": None
+        if flow_run is None
+        else {
+            "flow": flow_run.flow,
+            "flow_run": flow_run.flow_run,
+            "parameters": flow_run.parameters,
+            "persist_result": flow_run.persist_result,
+            "log_prints": flow_run.log_prints,
+            "start_time": flow_run.start_time,
+        },
+        "task_run_context": None
+        if task_run is None
+        else {"task": task_run.task, "task_run": task_run.task_run, "parameters": task_run.parameters},
+        "tags_context": {"current_tags": set(TagsContext.get().current_tags)},
+        "settings_context": settings().to_environment_variables(),
+    }
+
+
+@contextmanager
+def hydrated_context(serialized: dict[str, Any] | None = None) -> Iterator[None]:
+    """Make a context from `serialize_context` current; submitted tasks run in threads of this process."""
+    if not serialized:
+        yield
+        return
+    with ExitStack() as stack:
+        if serialized.get("settings_context"):
+            stack.enter_context(temporary_settings(serialized["settings_context"]))
+        stack.enter_context(TagsContext(**serialized.get("tags_context") or {}))
+        flow_fields = serialized.get("flow_run_context")
+        if flow_fields is not None:
+            from riverrun.task_runners.threads import ThreadPoolTaskRunner
+
+            runner = stack.enter_context(ThreadPoolTaskRunner())
+            stack.enter_context(FlowRunContext(**flow_fields, task_runner=runner, detached=True))
+        task_fields = serialized.get("task_run_context")
+        if task_fields is not None:
+            stack.enter_context(TaskRunContext(**task_fields))
+        yield

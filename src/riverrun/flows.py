@@ -17,9 +17,8 @@ from riverrun.engine.flow_run import FlowRunLife
 from riverrun.engine.parameters import Signature, validate
 from riverrun.engine.run import arun_flow, run_flow
 from riverrun.task_runners.threads import ThreadPoolTaskRunner
-from riverrun.tasks import Task, check_hooks, colour
+from riverrun.tasks import Task, being_drawn, check_hooks, colour
 from riverrun.utilities.annotations import NotSet
-from riverrun.visualize import get_task_viz_tracker, track_viz_task
 
 if TYPE_CHECKING:
     from riverrun.context import FlowRunContext
@@ -244,9 +243,10 @@ class Flow(Generic[P, R]):
         Gives the function's result (or raises its exception), or with `return_state=True` the run's final state.
         """
         parameters = self.signature.bind(args, kwargs)
-        if get_task_viz_tracker() is not None:
+        picture = being_drawn()
+        if picture is not None:
             # a subflow in a picture is one node
-            return track_viz_task(self.isasync, self.name, parameters)
+            return picture.track_viz_task(self.isasync, self.name, parameters)
         if self.isgenerator:
             from riverrun.engine.streams import astream, stream
 

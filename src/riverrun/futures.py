@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 from uuid import UUID
 
 from riverrun.engine.pool import released
+from riverrun.states import Pending, aget_state_result, get_state_result
 from riverrun.utilities.collections import FutureBase, visit_collection
 
 if TYPE_CHECKING:
@@ -45,8 +46,6 @@ class PrefectFuture(FutureBase, Generic[R]):
         """The current state of the run."""
         if self._final_state is not None:
             return self._final_state
-        from riverrun.states import Pending
-
         return Pending()
 
     def wait(self, timeout: float | None = None) -> None:
@@ -63,7 +62,7 @@ class PrefectFuture(FutureBase, Generic[R]):
         state = self._final_state
         if state is None:
             raise TimeoutError(f"Task run {self._task_run_id} did not complete within {timeout} seconds")
-        return cast(R, state.result(raise_on_failure=raise_on_failure))
+        return cast(R, get_state_result(state, raise_on_failure=raise_on_failure))
 
     def add_done_callback(self, fn: "Callable[[PrefectFuture[R]], object]") -> None:
         """Call `fn(future)` when the run is done, at once if it is."""
@@ -164,7 +163,7 @@ class PrefectTaskRunFuture(PrefectFuture[R]):
         await self.wait_async(timeout)
         if self._final_state is None:
             raise TimeoutError(f"Task run {self._task_run_id} did not complete within {timeout} seconds")
-        return cast(R, await self._final_state.aresult(raise_on_failure=raise_on_failure))
+        return cast(R, await aget_state_result(self._final_state, raise_on_failure=raise_on_failure))
 
     def __await__(self) -> Generator[Any, None, R]:
         return self.aresult().__await__()

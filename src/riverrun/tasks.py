@@ -6,6 +6,7 @@ in a run stands in `engine.task_run`.
 
 import copy
 import inspect
+import sys
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
@@ -20,7 +21,6 @@ from riverrun.engine.parameters import Signature
 from riverrun.engine.run import arun_task, run_task
 from riverrun.engine.task_run import TaskRunLife
 from riverrun.utilities.annotations import NotSet
-from riverrun.visualize import get_task_viz_tracker, track_viz_task
 from riverrun.wire.runs import RunPolicy
 
 if TYPE_CHECKING:
@@ -337,11 +337,12 @@ class Task(Generic[P, R]):
 
         Gives the function's result (or raises its exception), or with `return_state=True` the run's final state.
         """
-        if get_task_viz_tracker() is not None:
-            return track_viz_task(
-                self.isasync, self.name, self.signature.bind(args, kwargs), viz_return_value=self.viz_return_value
-            )
         parameters = self.signature.bind(args, kwargs)
+        picture = being_drawn()
+        if picture is not None:
+            return picture.track_viz_task(
+                self.isasync, self.name, parameters, viz_return_value=self.viz_return_value
+            )
         if self.isgenerator:
             from riverrun.engine.streams import astream, stream
 
@@ -357,10 +358,9 @@ class Task(Generic[P, R]):
         Raises RuntimeError outside of a flow run.
         """
         parameters = self.signature.bind(args, kwargs)
-        if get_task_viz_tracker() is not None:
-            from riverrun.visualize import submitted_viz_value
-
-            return submitted_viz_value(self, parameters)
+        picture = being_drawn()
+        if picture is not None:
+            return picture.submitted_viz_value(self, parameters)
         future = self._runner().submit(self, parameters, wait_for=wait_for)
         if return_state:
             future.wait()
@@ -377,10 +377,9 @@ class Task(Generic[P, R]):
         from riverrun.engine.inputs import expand_for_map
 
         parameters = self.signature.bind(args, kwargs, defaults=False)
-        if get_task_viz_tracker() is not None:
-            from riverrun.visualize import submitted_viz_value
-
-            return cast(Any, submitted_viz_value(self, parameters))
+        picture = being_drawn()
+        if picture is not None:
+            return cast(Any, picture.submitted_viz_value(self, parameters))
         runner = self._runner()
         from riverrun.futures import PrefectFutureList
 
@@ -407,8 +406,25 @@ class Task(Generic[P, R]):
             return self.log_prints
         return context.log_prints if context is not None else settings().logging_log_prints
 
+    def persists(self, context: FlowRunContext | None) -> bool:
+        """Whether results are kept: the task's option, else the flow run's, else the settings."""
+        if self.persist_result is not None:
+            return self.persist_result
+        if context is not None and context.persist_result:
+            return True
+        current = settings()
+        chosen = current.tasks_default_persist_result
+        return current.results_persist_by_default if chosen is None else chosen
+
     def __repr__(self) -> str:
         return f"<Task {self.name!r}>"
+
+
+def being_drawn() -> Any:
+    """The module `visualize` while a picture of the flow is drawn, else None: calls then leave nodes instead of runs."""
+    # a picture can only be drawn where the module has been imported
+    visualize = sys.modules.get("riverrun.visualize")
+    return None if visualize is None or visualize.get_task_viz_tracker() is None else visualize
 
 
 def colour(fn: Callable[..., Any]) -> tuple[bool, bool]:

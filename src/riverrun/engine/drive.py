@@ -73,19 +73,24 @@ def perform(effect: Effect, *, main: bool) -> None:
     """Perform one effect, blocking."""
     kind = effect.__class__
     if kind is Do and not effect.interruptible:  # type: ignore[attr-defined]
-        effect.value = effect.fn(*effect.args)  # type: ignore[attr-defined]
+        effect.value = _completed(effect.fn(*effect.args))  # type: ignore[attr-defined]
+        return
+    if kind is Call:
+        if effect.timeout is None:  # type: ignore[attr-defined]
+            effect.value = effect.fn(*effect.args, **effect.kwargs)  # type: ignore[attr-defined]
+            return
+        from riverrun.engine.timeouts import call_with_timeout
+
+        # it opens and closes the gate itself
+        effect.value = call_with_timeout(effect.fn, effect.args, effect.kwargs, effect.timeout)  # type: ignore[attr-defined]
         return
     if main:
         gate.open = True
         if gate.pending is not None:
             raise interrupts.take_pending()
     try:
-        if kind is Call:
-            from riverrun.engine.timeouts import call_with_timeout
-
-            effect.value = call_with_timeout(effect.fn, effect.args, effect.kwargs, effect.timeout)  # type: ignore[attr-defined]
-        elif kind is Do:
-            effect.value = effect.fn(*effect.args)  # type: ignore[attr-defined]
+        if kind is Do or kind is Hook:
+            effect.value = _completed(effect.fn(*effect.args))  # type: ignore[attr-defined]
         elif kind is Sleep:
             with released():
                 time.sleep(effect.seconds)  # type: ignore[attr-defined]
@@ -93,15 +98,13 @@ def perform(effect: Effect, *, main: bool) -> None:
             with released():
                 for future in effect.futures:  # type: ignore[attr-defined]
                     future.wait()
-        elif kind is Hook:
-            effect.value = _call_hook(effect)  # type: ignore[arg-type]
     finally:
         if main:
             gate.open = False
 
 
-def _call_hook(effect: Hook) -> Any:
-    result = effect.fn(*effect.args)
+def _completed(result: Any) -> Any:
+    """What a function gave, awaited if it is a coroutine: hooks and storages of users may be async."""
     if hasattr(result, "__await__"):
         from riverrun.engine.loops import run_blocking
 
@@ -161,7 +164,8 @@ async def aperform(effect: Effect) -> None:
     elif kind is Do:
         # the blocking part runs in a thread; context variables that it sets do not come back, so lives set theirs themselves
         context = copy_context()
-        effect.value = await asyncio.to_thread(context.run, effect.fn, *effect.args)  # type: ignore[attr-defined]
+        result = await asyncio.to_thread(context.run, effect.fn, *effect.args)  # type: ignore[attr-defined]
+        effect.value = await result if hasattr(result, "__await__") else result
     elif kind is Sleep:
         await asyncio.sleep(effect.seconds)  # type: ignore[attr-defined]
     elif kind is Wait:
@@ -169,4 +173,3 @@ async def aperform(effect: Effect) -> None:
     elif kind is Hook:
         result = effect.fn(*effect.args)  # type: ignore[attr-defined]
         effect.value = await result if hasattr(result, "__await__") else result
-

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from riverrun.base.clock import now
-from riverrun.base.errors import UnfinishedRun
+from riverrun.base.errors import FlowRunTimeoutError, UnfinishedRun
 from riverrun.base.ids import uuid7
 from riverrun.base.names import run_name as random_name
 from riverrun.client import journal
@@ -17,18 +17,21 @@ from riverrun.engine import inputs, record
 from riverrun.engine.drive import Steps
 from riverrun.engine.effects import Call, Do, Sleep, Wait
 from riverrun.engine.hooks import run_hooks
+from riverrun.engine.timeouts import DeadlineExceeded
 from riverrun.engine.naming import run_name
 from riverrun.engine.parameters import serialize
 from riverrun.engine.tracebacks import strip
 from riverrun.logging import flow_run_logger
 from riverrun.rules import flow_run as rules
 from riverrun.states import (
+    NONE_RESULT,
     Failed,
     Pending,
     Running,
     State,
     exception_to_crashed_state,
     exception_to_failed_state,
+    get_state_result,
     return_value_to_state,
 )
 from riverrun.wire.runs import FlowRun, RunPolicy, TaskRun
@@ -198,6 +201,11 @@ class FlowRunLife:
                 return
             if error is None:
                 yield from self._take_value(call.value)
+            elif flow.timeout_seconds is not None and isinstance(error, DeadlineExceeded):
+                message = f"Flow run exceeded timeout of {flow.timeout_seconds} second(s)"
+                self.logger.error("%s: %s", message, error)
+                self.error = FlowRunTimeoutError(str(error))
+                self.state = Failed(name="TimedOut", message=message, data=self.error)
             else:
                 self.error = strip(error)
                 self.logger.error("Encountered exception during execution: %r", error, exc_info=error)
@@ -229,7 +237,7 @@ class FlowRunLife:
                 raise wait.error
         self.state = state = return_value_to_state(value)
         if state.type is StateType.COMPLETED:
-            self.value = value if state.data is value else state.data
+            self.value = None if state.data is NONE_RESULT else state.data
 
     def _finish(self, state: State[Any]) -> Steps:
         """Store the result if that is asked for, enter the final state, run the hooks."""
@@ -286,7 +294,7 @@ class FlowRunLife:
             raise self.error
         if not self.state.is_final():
             raise UnfinishedRun(f"Flow run {self.run.name!r} did not run: {self.state.message}")
-        return self.state.result()
+        return get_state_result(self.state)
 
     # -- steps -------------------------------------------------------------------------------------------------------
 

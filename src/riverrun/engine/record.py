@@ -56,17 +56,15 @@ def new_task_run(
     context: "FlowRunContext | None",
     tags: set[str],
     inputs: Inputs,
-    run_id: UUID | None = None,
-    dynamic_key: str | None = None,
 ) -> TaskRun:
-    """A task run, not yet recorded: `open_task_run` writes it with its first states."""
-    run_id = run_id or uuid7()
+    """A task run, not yet recorded: the life writes it with its first states."""
+    run_id = uuid7()
     flow_run = None if context is None else context.flow_run
     if context is None or flow_run is None:
-        dynamic_key = dynamic_key or run_id.hex
+        dynamic_key = run_id.hex
         name = task.name
     else:
-        dynamic_key = dynamic_key or next_dynamic_key(context, task.task_key)
+        dynamic_key = next_dynamic_key(context, task.task_key)
         name = f"{task.name}-{dynamic_key}"
     run = TaskRun(
         id=run_id,
@@ -182,5 +180,3 @@ def _details(details: StateDetails) -> dict[str, Any] | None:
     fields.pop("flow_run_id", None)
     fields.pop("task_run_id", None)
     return fields or None
-
-

@@ -5,9 +5,9 @@ straight path: Pending, Running, the user's function, Completed. What a task may
 with cache and result, retries, hooks) are steps of their own that the straight path skips.
 """
 
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from riverrun.base.errors import TaskRunTimeoutError, UnfinishedRun
 from riverrun.client import journal
@@ -16,9 +16,11 @@ from riverrun.engine import inputs, record, retries
 from riverrun.engine.drive import Steps
 from riverrun.engine.effects import Call, Do, Sleep, Wait
 from riverrun.engine.hooks import run_hooks
+from riverrun.engine.timeouts import DeadlineExceeded
 from riverrun.engine.tracebacks import strip
 from riverrun.logging import is_enabled, task_run_logger
 from riverrun.states import (
+    NONE_RESULT,
     AwaitingRetry,
     Cancelled,
     Completed,
@@ -29,6 +31,7 @@ from riverrun.states import (
     State,
     exception_to_crashed_state,
     exception_to_failed_state,
+    get_state_result,
     return_value_to_state,
 )
 from riverrun.wire.runs import TaskRun
@@ -72,9 +75,9 @@ class TaskRunLife:
         parameters: dict[str, Any],
         wait_for: Any = None,
         *,
-        run_id: UUID | None = None,
-        dynamic_key: str | None = None,
+        run: TaskRun | None = None,
     ) -> None:
+        """Binds a call; with `run` it continues a run that was recorded elsewhere (another process)."""
         self.task = task
         self.args = args
         self.kwargs = kwargs
@@ -85,11 +88,11 @@ class TaskRunLife:
         #: futures that this run waits for, and what it got its arguments from
         self.upstream: list[Any] = []
         self.sources: record.Inputs = {}
-        if parameters or wait_for is not None or parent is not None:
+        if run is None and (parameters or wait_for is not None or parent is not None):
             self.upstream, self.sources = inputs.sources(
                 parameters, wait_for, flow_context, None if parent is None else parent.task_run.id
             )
-        self.run: TaskRun = record.new_task_run(task, flow_context, tags, self.sources, run_id, dynamic_key)
+        self.run: TaskRun = run or record.new_task_run(task, flow_context, tags, self.sources)
         self.state: State[Any] = Pending()
         self.value: Any = None
         self.error: BaseException | None = None
@@ -123,7 +126,7 @@ class TaskRunLife:
                 if wait.error is not None:
                     self._crash(wait.error)
                     return
-                if not self._resolve():
+                if not self.resolve():
                     return
             self.context = context = TaskRunContext(
                 task=task, task_run=run, parameters=self.parameters, log_prints=task.prints_to_log(self.flow_context)
@@ -131,16 +134,16 @@ class TaskRunLife:
             TaskRunContext.var.set(context)
             if task.task_run_name is not None:
                 self._rename()
-            if task.stores(self.flow_context):
+            if self._needs_storing():
                 yield from self._live_stored()
             else:
-                yield from self._attempts()
+                yield from self.attempts()
         finally:
             TaskRunContext.var.set(before)
             if self.on_done is not None:
                 self.on_done(self.state)
 
-    def _attempts(self) -> Steps:
+    def attempts(self) -> Steps:
         """Run the user's function until it succeeds or nothing is left to try."""
         task, run = self.task, self.run
         state: State[Any] = Running()
@@ -162,8 +165,12 @@ class TaskRunLife:
             if not isinstance(error, Exception):
                 self._crash(error)
                 return
-            strip(error)
-            self.state, self.error = self._failed(error), error
+            if task.timeout_seconds is not None and isinstance(error, DeadlineExceeded):
+                self.error = error = TaskRunTimeoutError(str(error))
+                self.state = self._timed_out(error)
+            else:
+                self.error = strip(error)
+                self.state = self.failed(error)
             delay = yield from retries.next_delay(self)
             if delay is None:
                 break
@@ -179,7 +186,16 @@ class TaskRunLife:
                 self._say_retry(error, 0)
             self.error = None
             state = Retrying()
-        yield from self._finish()
+        yield from self.finish()
+
+    def _needs_storing(self) -> bool:
+        """Whether this run has a result to keep, hooks on a transaction, or a transaction around it."""
+        task = self.task
+        if task.persists(self.flow_context) or task.on_commit_hooks or task.on_rollback_hooks:
+            return True
+        # a transaction can only be active where its module has been imported
+        transactions = sys.modules.get("riverrun.transactions")
+        return transactions is not None and transactions.get_transaction() is not None
 
     def _live_stored(self) -> Steps:
         """The attempts inside a transaction: a cached result ends the run, a new one is stored before Completed."""
@@ -190,11 +206,11 @@ class TaskRunLife:
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
-    def _finish(self) -> Steps:
+    def finish(self) -> Steps:
         """Store the result if that is asked for, enter the final state, run the hooks."""
         storing = self.storing
-        if storing is not None and not (yield from storing.settle(self)):
-            return
+        if storing is not None:
+            yield from storing.settle(self)
         state = self.state
         self._enter(state)
         if state.type is StateType.COMPLETED:
@@ -214,7 +230,7 @@ class TaskRunLife:
         self.interrupt = self.error = strip(error)
         self.state = exception_to_crashed_state(error)
         if self.storing is not None:
-            self.storing.abandon(self)
+            self.storing.abandon()
         self._enter(self.state)
         self.logger.error("Crash detected! %s", self.state.message)
 
@@ -223,6 +239,22 @@ class TaskRunLife:
         self._enter(Cancelled(message=message))
         if self.on_done is not None:
             self.on_done(self.state)
+
+    def fail(self, error: Exception) -> None:
+        """End a run that could not even be started, for a reason of its own."""
+        self.error = error
+        self._enter(self.failed(error))
+        if self.on_done is not None:
+            self.on_done(self.state)
+
+    def adopt(self, state: State[Any], run: TaskRun) -> None:
+        """Take over how the run ended in another process, where its states were recorded."""
+        self.state = state
+        for field in run.__struct_fields__:
+            setattr(self.run, field, getattr(run, field))
+        self.run.state = state
+        if self.on_done is not None:
+            self.on_done(state)
 
     def crashed(self, error: BaseException) -> None:
         """Write the end state at once: the steps are broken."""
@@ -243,7 +275,7 @@ class TaskRunLife:
             return self.value
         if not self.state.is_final():
             raise UnfinishedRun(f"Task run {self.run.name!r} did not run: {self.state.message}")
-        return self.state.result()
+        return get_state_result(self.state)
 
     # -- steps -------------------------------------------------------------------------------------------------------
 
@@ -257,7 +289,13 @@ class TaskRunLife:
             self.held = None
             journal.append_all((*held, moved))
 
-    def _resolve(self) -> bool:
+    def enter_running(self) -> None:
+        """Running without an attempt: a cached result is about to be used."""
+        state = self.state
+        self._enter(Running())
+        self.state = state
+
+    def resolve(self) -> bool:
         """Put upstream results in the place of futures; False if one has no result, then the run is NotReady."""
         not_ready = inputs.first_not_completed(self.parameters, self.upstream)
         if not_ready is not None:
@@ -292,16 +330,18 @@ class TaskRunLife:
         state = return_value_to_state(value)
         self.state = state
         if state.type is StateType.COMPLETED:
-            self.value = value if state.data is value else state.data
-        elif state.is_final():
-            self.error = None
+            self.value = None if state.data is NONE_RESULT else state.data
 
-    def _failed(self, error: Exception) -> State[Any]:
-        if isinstance(error, TimeoutError) and getattr(error, "deadline", None) is not None:
-            pass
+    def failed(self, error: Exception) -> State[Any]:
         logger = self.logger
         logger.error("Task run failed with exception: %r", error, exc_info=error)
         return exception_to_failed_state(error, prefix="Task run encountered an exception")
+
+    def _timed_out(self, error: TaskRunTimeoutError) -> State[Any]:
+        message = f"Task run exceeded timeout of {self.task.timeout_seconds} second(s)"
+        # the error also says so when the call could not be interrupted and still runs
+        self.logger.error("%s: %s", message, error)
+        return Failed(name="TimedOut", message=message, data=error)
 
     def _say_retry(self, error: Exception, delay: float) -> None:
         task, count = self.task, self.run.run_count

@@ -72,7 +72,7 @@ class ThreadPoolTaskRunner(TaskRunner[PrefectTaskRunFuture[Any]]):
         context = copy_context()
         waiting = [upstream for upstream in life.upstream if not upstream.done()]
         if waiting:
-            _when_all_done(waiting, lambda: self._start(life, context))
+            when_all_done(waiting, lambda: self._start(life, context))
         else:
             self._start(life, context)
         return future
@@ -81,7 +81,7 @@ class ThreadPoolTaskRunner(TaskRunner[PrefectTaskRunFuture[Any]]):
         if self._giving_up:
             self._give_up(life)
         elif life.task.isasync:
-            self._ensure_loop().submit(lambda: adrive(life), context)
+            self._ensure_loop().submit(lambda: adrive(life), context, _ignore)
         else:
             self._ensure_pool().submit(lambda: self._run(life, context))
 
@@ -142,7 +142,7 @@ class ThreadPoolTaskRunner(TaskRunner[PrefectTaskRunFuture[Any]]):
         super().__exit__(*exc)
 
 
-def _when_all_done(futures: list[Any], then: Callable[[], object]) -> None:
+def when_all_done(futures: list[Any], then: Callable[[], object]) -> None:
     """Call `then` once, when all futures are done, in the thread of the last one."""
     lock = threading.Lock()
     left = len(futures)
@@ -157,3 +157,7 @@ def _when_all_done(futures: list[Any], then: Callable[[], object]) -> None:
 
     for future in futures:
         future.add_done_callback(note)
+
+
+def _ignore(_value: Any, _error: BaseException | None) -> None:
+    """A life has told its end itself."""

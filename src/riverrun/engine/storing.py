@@ -1,0 +1,193 @@
+"""The stored part of a task run's life: its transaction, the cached result that may end it, the result it leaves.
+
+Only runs that persist a result, have transaction hooks or run inside a user's transaction come here. The transaction's own
+steps (`transaction_life`) are performed as effects, so that they wait where everything else waits.
+"""
+
+from collections.abc import Generator
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from riverrun.base.clock import now
+from riverrun.base.config import settings
+from riverrun.engine import record
+from riverrun.engine.drive import Steps
+from riverrun.engine.effects import Do, Effect, Hook
+from riverrun.result_options import TemplateKey
+from riverrun.result_records import ResultRecord
+from riverrun.states import NONE_RESULT, Completed, State
+from riverrun.transaction_life import BaseTransaction
+from riverrun.transactions import AsyncTransaction, Transaction
+from riverrun.wire.states import StateType
+
+if TYPE_CHECKING:
+    from riverrun.engine.flow_run import FlowRunLife
+    from riverrun.engine.task_run import TaskRunLife
+
+
+class TaskStoring:
+    """The transaction of one task run."""
+
+    def __init__(self, life: "TaskRunLife") -> None:
+        task = life.task
+        context = life.context
+        assert context is not None  # made by the life before this
+        context.persist_result = self.persist = task.persists(life.flow_context)
+        self.store = context.result_store if self.persist else None
+        key, found = (None, False) if self.store is None else self._key(life)
+        refresh = settings().tasks_refresh_cache if task.refresh_cache is None else task.refresh_cache
+        policy = task.cache_policy if self.persist else None
+        kind = AsyncTransaction if task.isasync else Transaction
+        self.transaction: BaseTransaction = kind(
+            key=key,
+            store=self.store,
+            # without a key of a policy nothing may be found under the key, which is there to write to
+            overwrite=refresh or not found,
+            isolation_level=getattr(policy, "isolation_level", None),
+            write_on_commit=self.persist,
+            logger=life.logger,
+        )
+        self.cache_key = key if found else None
+        self._opened = False
+        self._closed = False
+
+    def _key(self, life: "TaskRunLife") -> tuple[str | None, bool]:
+        """Where the result goes, and whether one that is there already may be used. Without a key nothing is stored."""
+        task = life.task
+        policy = None if settings().tasks_disable_caching else task.cache_policy
+        if policy is not None:
+            flow_context = life.flow_context
+            try:
+                key = policy.compute_key(
+                    task_ctx=life.context,
+                    inputs=life.parameters,
+                    flow_parameters=(flow_context.parameters if flow_context else None) or {},
+                )
+            except Exception as error:  # noqa: BLE001 - a user's policy may fail in any way; the task runs uncached
+                life.logger.error(
+                    "Error encountered when computing cache key - result will not be persisted: %s", error, exc_info=error
+                )
+                return None, False
+            if key is not None:
+                return key, True
+        if task.result_storage_key is not None:
+            return TemplateKey(task.result_storage_key)(), policy is None
+        assert self.store is not None
+        return self.store.storage_key_fn(), False
+
+    def live(self, life: "TaskRunLife") -> Steps:
+        """Open the transaction; use what is stored, or make the attempts."""
+        try:
+            yield from _steps(self.transaction._open())  # noqa: SLF001 - the engine drives its steps
+            self._opened = True
+            if self.transaction.is_committed():
+                yield from self._use_stored(life)
+                return
+        except Exception as error:  # noqa: BLE001 - a storage, lock or configuration that fails is the run's failure
+            yield from self._end(failed=True)
+            life.error = error
+            life.state = life.failed(error)
+            life.storing = None
+            yield from life.finish()
+            return
+        yield from life.attempts()
+
+    def _use_stored(self, life: "TaskRunLife") -> Steps:
+        store, key = self.store, self.transaction.key
+        assert store is not None and key is not None  # noqa: PT018 - only then can it be committed already
+        read = Do(partial(store.read, key=key))
+        yield read
+        if read.error is not None:
+            raise read.error
+        found: ResultRecord[Any] = read.value
+        life.enter_running()
+        life.value = found.result
+        life.state = Completed(name="Cached", data=found)
+        life.state.state_details.cache_key = self.cache_key
+        life.state.state_details.cache_expiration = found.expiration
+        yield from life.finish()
+
+    def settle(self, life: "TaskRunLife") -> Generator[Effect, Any, None]:
+        """Before the final state: stage and commit what was returned, or roll back. May change the state."""
+        state = life.state
+        if self._closed or state.name == "Cached":
+            yield from self._end(failed=False)
+            return
+        if state.type is not StateType.COMPLETED:
+            yield from self._end(failed=True)
+            return
+        task = life.task
+        data = None if state.data is NONE_RESULT else state.data
+        result: Any = data
+        if self.store is not None and self.transaction.key is not None:
+            expiration = None if task.cache_expiration is None else now() + task.cache_expiration
+            result = (
+                data
+                if isinstance(data, ResultRecord)
+                else self.store.create_result_record(data, key=self.transaction.key, expiration=expiration)
+            )
+            state.state_details.cache_key = self.cache_key
+            state.state_details.cache_expiration = expiration
+        undo = partial(_note_rollback, life)
+        undo.log_on_run = False  # type: ignore[attr-defined] # bookkeeping of ours, not a hook of the user's
+        self.transaction.stage(
+            result,
+            on_rollback_hooks=[undo, *task.on_rollback_hooks],
+            on_commit_hooks=list(task.on_commit_hooks),
+        )
+        yield from self._end(failed=False)
+        if result is not data and not self.transaction.is_rolled_back():
+            state.data = result
+
+    def abandon(self) -> None:
+        """The run was struck: roll back now, without waiting for what can wait."""
+        for step in self._end(failed=True):
+            try:
+                step.value = step.fn(*step.args)  # type: ignore[attr-defined]
+            except BaseException as error:  # noqa: BLE001 - the transaction's steps decide what it means
+                step.error = error
+
+    def _end(self, *, failed: bool) -> Generator[Effect, Any, None]:
+        if self._opened and not self._closed:
+            self._closed = True
+            yield from _steps(self.transaction._close(failed=failed))  # noqa: SLF001 - the engine drives its steps
+
+
+def _note_rollback(life: "TaskRunLife", _transaction: BaseTransaction) -> None:
+    if life.run.state is not None and life.run.state.is_final():
+        state: State[Any] = Completed(name="RolledBack", message="Task rolled back as part of transaction")
+        record.enter(life.run, state)
+
+
+def _steps(steps: Generator[tuple[Any, str | None, dict[str, Any]], Any, Any]) -> Generator[Effect, Any, Any]:
+    """A transaction's steps as effects: its hooks as hooks, its storage as blocking work of ours."""
+    answer: Any = None
+    error: BaseException | None = None
+    while True:
+        try:
+            target, method, options = steps.send(answer) if error is None else steps.throw(error)
+        except StopIteration as end:
+            return end.value
+        answer = error = None
+        if method is None:
+            effect: Effect = Hook(target, options["transaction"])
+        elif isinstance(target, BaseTransaction):
+            try:
+                answer = yield from _steps(getattr(target, f"_{method}")())
+            except BaseException as raised:  # noqa: BLE001 - given to the step that asked
+                error = raised
+            continue
+        else:
+            effect = Do(partial(getattr(target, method), **options), interruptible=method == "acquire_lock")
+        yield effect
+        answer, error = effect.value, effect.error
+
+
+def store_flow_result(life: "FlowRunLife", state: State[Any]) -> None:
+    """Write a flow run's result and let the state refer to it. Raises SerializationError, or what the storage raises."""
+    if state.type is not StateType.COMPLETED or isinstance(state.data, ResultRecord) or life.context is None:
+        return
+    store = life.context.result_store
+    result = store.create_result_record(None if state.data is NONE_RESULT else state.data)
+    store.persist_result_record(result)
+    state.data = result
