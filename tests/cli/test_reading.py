@@ -21,6 +21,7 @@ def test_ls_lists_the_latest_first(cli, filled):
     assert all(row.isprintable() for row in rows), "control characters of names are shown, not obeyed"
     assert "\\x1b[31m" in rows[0]
     assert "漢字" in rows[0]
+    assert rows[0].index("Running") + 2 == rows[1].index("Failed"), "wide characters take two columns"
 
 
 def test_ls_as_json(cli, filled):

@@ -127,13 +127,22 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title:
     if title:
         write(title)
     names = [name.removeprefix(">").upper() for name in columns]
-    widths = [max(map(len, column)) for column in zip(names, *cleaned, strict=True)]
+    widths = [max(map(_width, column)) for column in zip(names, *cleaned, strict=True)]
     for row in [names, *cleaned]:
-        cells = [
-            cell.rjust(width) if name.startswith(">") else cell.ljust(width)
-            for cell, width, name in zip(row, widths, columns, strict=True)
-        ]
-        write("  ".join(cells).rstrip())
+        line = ""
+        for cell, width, name in zip(row, widths, columns, strict=True):
+            padding = " " * (width - _width(cell) + 2)
+            line += f"{padding[2:]}{cell}  " if name.startswith(">") else f"{cell}{padding}"
+        write(line.rstrip())
+
+
+def _width(text: str) -> int:
+    """Columns that the text takes: two for wide East Asian characters, none for combining ones."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1 for char in text)
 
 
 def _clean(cell: str) -> str:
@@ -187,6 +196,13 @@ def when(instant: datetime | None) -> str:
     return f"{_rough(seconds)} ago" if seconds >= 0 else f"in {_rough(-seconds)}"
 
 
+def exactly_when(instant: datetime | None) -> str:
+    """An instant to the millisecond, and on a terminal how long ago it was."""
+    if instant is None or not sys.stdout.isatty():
+        return when(instant)
+    return f"{instant.isoformat(sep=' ', timespec='milliseconds')} ({when(instant)})"
+
+
 def _rough(seconds: float) -> str:
     for size, unit in ((86400, "day"), (3600, "hour"), (60, "minute")):
         if seconds >= size:
@@ -196,7 +212,7 @@ def _rough(seconds: float) -> str:
 
 
 def duration(value: timedelta | None) -> str:
-    """A duration in the units that fit it: `312 us`, `1.204 s`, `3 m 20 s`, `2 h 05 m`."""
+    """A duration in the units that fit it: `312 us`, `1.204 s`, `3 m 20 s`, `2 h 05 m`, `9 d 04 h`."""
     if value is None:
         return "-"
     seconds = value.total_seconds()
@@ -212,4 +228,6 @@ def duration(value: timedelta | None) -> str:
     if minutes < 60:
         return f"{minutes} m {rest:02} s"
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} m"
+    if hours < 48:
+        return f"{hours} h {minutes:02} m"
+    return f"{hours // 24} d {hours % 24:02} h"

@@ -11,7 +11,18 @@ import click
 
 from riverrun.base.clock import now
 from riverrun.cli.groups import F, json_option
-from riverrun.cli.output import Cell, duration, plain, print_json, print_table, say, state_cell, style, when, write
+from riverrun.cli.output import (
+    Cell,
+    duration,
+    exactly_when,
+    plain,
+    print_json,
+    print_table,
+    say,
+    state_cell,
+    style,
+    write,
+)
 from riverrun.wire.runs import FlowRun, TaskRun
 from riverrun.wire.states import BaseState, StateType
 
@@ -135,9 +146,9 @@ def print_history(states: Sequence[BaseState]) -> None:
 def time_fields(run: FlowRun | TaskRun) -> list[tuple[str, str]]:
     """The fields about time that runs of both kinds show."""
     return [
-        ("Created", when(run.created)),
-        ("Started", when(run.start_time)),
-        ("Ended", when(run.end_time)),
+        ("Created", exactly_when(run.created)),
+        ("Started", exactly_when(run.start_time)),
+        ("Ended", exactly_when(run.end_time)),
         ("Run time", duration(run_time(run))),
         ("Run count", str(run.run_count)),
         ("Tags", ", ".join(run.tags) or "-"),
