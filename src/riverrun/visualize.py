@@ -132,9 +132,10 @@ def _track_viz_task(task_name: str, parameters: dict[str, Any], viz_return_value
 
 def _upstream(tracker: TaskVizTracker | None, parameters: dict[str, Any]) -> list[VizTask]:
     found: dict[int, VizTask] = {}
+    known: dict[int, VizTask] = {} if tracker is None else tracker.object_id_to_task
 
     def look(item: Any) -> Any:
-        node = item if isinstance(item, VizTask) else tracker and tracker.object_id_to_task.get(id(item))
+        node = item if isinstance(item, VizTask) else known.get(id(item))
         if node is not None:
             found[id(node)] = node
         return item
@@ -152,14 +153,18 @@ class Graph:
     def __init__(self, name: str, tasks: list[VizTask]) -> None:
         self.name = name
         self.nodes = [task.name for task in tasks]
-        self.edges = [(upstream.name, task.name) for task in tasks for upstream in task.upstream_tasks]
+        shown = set(self.nodes)
+        self.edges = [
+            (upstream.name, task.name) for task in tasks for upstream in task.upstream_tasks if upstream.name in shown
+        ]
 
     def to_mermaid(self) -> str:
         """Mermaid text."""
-        keys = {node: f"n{number}" for number, node in enumerate(self.nodes)}
-        for upstream, _ in self.edges:
-            keys.setdefault(upstream, f"n{len(keys)}")
-        lines = ["graph TD"]
+        keys: dict[str, str] = {}
+        for node in self.nodes:
+            key = "".join(char if char.isalnum() and char.isascii() else "_" for char in node)
+            keys[node] = key if key not in keys.values() else f"{key}_{len(keys)}"
+        lines = ["flowchart TD"]
         lines += [f'    {key}["{node.replace(chr(34), "#quot;")}"]' for node, key in keys.items()]
         lines += [f"    {keys[upstream]} --> {keys[downstream]}" for upstream, downstream in self.edges]
         return "\n".join(lines)
