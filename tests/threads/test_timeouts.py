@@ -347,6 +347,54 @@ class TestPermits:
         assert pool.running == 0
         leave.set()
 
+    def test_random_nests_of_deadlines_leave_no_permit_behind(self):
+        seed = random.randrange(2**32)
+        print("seed", seed)
+        rng, pool, all_done = random.Random(seed), WorkerPool(3, "pool"), threading.Event()
+        lock, odd, left = threading.Lock(), [], 120
+
+        def spin_for(seconds):
+            end = time.monotonic() + seconds
+            while time.monotonic() < end:
+                pass
+
+        def wait_for(seconds):
+            with released():
+                time.sleep(seconds)
+
+        def nest(depth, choice):
+            if depth == 0:
+                work = choice.choice([spin_for, time.sleep, wait_for])
+                return work(choice.uniform(0, 0.005) if choice.random() < 0.9 else 0.1)
+            try:
+                return call_with_timeout(nest, (depth - 1, choice), {}, choice.uniform(0.0005, 0.006))
+            except DeadlineExceeded:
+                return None
+
+        def job(choice):
+            nonlocal left
+            try:
+                call_with_timeout(nest, (choice.randrange(3), choice), {}, choice.uniform(0.0005, 0.008))
+            except DeadlineExceeded:
+                pass
+            except BaseException as error:
+                odd.append(error)
+            if not current_permit().held or pool.running > 3:
+                odd.append("permits")
+            with lock:
+                left -= 1
+                if not left:
+                    all_done.set()
+
+        for _ in range(120):
+            pool.submit(lambda choice=random.Random(rng.random()): job(choice))
+        assert all_done.wait(WAIT)
+        assert odd == []
+        end = time.monotonic() + WAIT
+        while (pool.running or pool._busy) and time.monotonic() < end:
+            time.sleep(0.005)
+        assert pool.running == 0
+
 
 def run_main(code):
     """Run code in the main thread of a fresh interpreter; gives its output."""
