@@ -78,9 +78,15 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(params=BACKENDS)
-def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def backend(request: pytest.FixtureRequest) -> str:
+    """Which database the test's stores are on; `@sqlite_only` keeps a test to one."""
+    return request.param
+
+
+@pytest.fixture
+def store_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of a migrated, empty store."""
-    if request.param == "sqlite":
+    if backend == "sqlite":
         template = request.getfixturevalue("sqlite_template")
         path = tmp_path / "home" / "riverrun.db"
         path.parent.mkdir(mode=0o700)
@@ -100,11 +106,11 @@ def database(store_url: str) -> Iterator[Database]:
         yield opened
 
 
-@pytest.fixture(params=BACKENDS)
-def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+@pytest.fixture
+def empty_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of a store without tables."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/home/riverrun.db"
+    if backend == "sqlite":
+        yield f"sqlite:///{tmp_path}/empty/riverrun.db"
     else:
         databases = request.getfixturevalue("postgres_databases")
         url = databases.create()

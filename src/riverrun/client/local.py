@@ -249,12 +249,11 @@ def _prepare(database: "Database", journal_dir: Any, seconds: float | None) -> l
 
 
 def _ingest(database: "Database", journal_dir: Any, seconds: float) -> list[str]:
-    from riverrun.server.db.engine import CONNECTION_ERRORS
     from riverrun.server.ingest import ingest
 
     try:
         report = ingest(database, journal_dir, seconds=seconds)
-    except CONNECTION_ERRORS as error:
+    except database.errors as error:
         return [f"Recent records may be missing, the journals could not be ingested: {_short(error)}"]
     notes = [f"A journal could not be ingested: {error}" for error in report.errors]
     if not report.finished:
@@ -276,11 +275,10 @@ def _flush_own_journal() -> None:
 def _explained(database: "Database") -> Iterator[None]:
     """Errors of the database as UnavailableError that name the store and never show a password."""
     from riverrun.base.errors import UnavailableError
-    from riverrun.server.db.engine import CONNECTION_ERRORS
 
     try:
         yield
-    except CONNECTION_ERRORS as error:
+    except database.errors as error:
         where = database.path or database.url.render_as_string(hide_password=True)
         raise UnavailableError(f"The store {where} cannot be used: {_short(error)}") from error
 

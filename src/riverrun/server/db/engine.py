@@ -4,7 +4,6 @@ SQLite: WAL with synchronous=FULL, one writing process (`lock`), readers on conn
 PostgreSQL: psycopg 3. Nothing here knows tables; `schema.py` brings them up to date.
 """
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,6 +58,11 @@ class Database:
         self.engine = sa.create_engine(self.url, pool_size=_READERS, pool_pre_ping=True)
         self.readers = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
+    @property
+    def errors(self) -> tuple[type[Exception], ...]:
+        """What is raised when the store cannot be reached, is full or damaged: the driver's errors, plain or wrapped."""
+        return (sa.exc.DatabaseError, *self.verbs.driver_errors())
+
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """One transaction: committed at the end of the block, rolled back when it raises."""
@@ -86,7 +90,8 @@ class Database:
         if self.path is not None:
             raw = self.engine.raw_connection()
             try:
-                raw.cursor().execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+                # `execute` would stop after the first page: the statement gives a row without columns for each
+                raw.cursor().executescript(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")
             finally:
                 raw.close()
 
@@ -129,7 +134,3 @@ def open_database(url: str | Path, *, read_only: bool = False) -> Database:
     """Open a store by URL or by the path of its SQLite file. Connects lazily; `schema.upgrade` makes the tables."""
     parsed = sa.URL.create("sqlite", database=str(url)) if isinstance(url, Path) else parse_url(url)
     return Database(parsed, read_only)
-
-
-#: what the drivers raise when the file or the server cannot be reached or is damaged
-CONNECTION_ERRORS = (sa.exc.OperationalError, sqlite3.OperationalError, sqlite3.DatabaseError)

@@ -31,6 +31,13 @@ def require() -> None:
         ) from error
 
 
+def driver_errors() -> tuple[type[Exception], ...]:
+    """The root of what the driver raises."""
+    import psycopg
+
+    return (psycopg.Error,)
+
+
 def is_data_error(error: BaseException) -> bool:
     """Whether the database refused a value or a duplicate: the rows are at fault, others may pass."""
     import psycopg

@@ -1,11 +1,15 @@
 """Bring a store's tables up to date. Alembic is imported only when the version row differs from ours."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from riverrun.base.errors import UnavailableError
 from riverrun.server.db.engine import Database
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 #: the newest revision; a test holds it equal to the head of `migrations/versions`
 HEAD = "0001"
@@ -31,34 +35,46 @@ def is_current(database: Database) -> bool:
     return version(database) == HEAD
 
 
-def upgrade(database: Database, revision: str = "head") -> None:
-    """Bring the tables to `revision`, each revision in a transaction. The caller holds the lock on SQLite.
+def upgrade(database: Database) -> None:
+    """Bring the tables to the newest revision, in one transaction. The caller holds the lock on SQLite.
 
     Raises UnavailableError when a newer riverrun has already changed them.
     """
-    if revision == "head" and is_current(database):
+    if is_current(database):
         return
-    from alembic import command
-    from alembic.config import Config
     from alembic.script import ScriptDirectory
+
+    config = _config()
+    exists = database.path is None or database.path.exists()
+    current = version(database) if exists else None
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if current is not None and current not in known:
+        where = database.url.render_as_string(hide_password=True)
+        raise UnavailableError(
+            f"The store {where} was made by a newer riverrun (schema {current}, this one knows {HEAD}): upgrade riverrun here."
+        )
+    _run(database, config, "upgrade", "head")
+
+
+def downgrade(database: Database, revision: str) -> None:
+    """Bring the tables back to an older revision ("base": none at all), in one transaction."""
+    _run(database, _config(), "downgrade", revision)
+
+
+def _config() -> "Config":
+    from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    exists = database.path is None or database.path.exists()
-    current = version(database) if exists else None
-    if current is not None and current not in {
-        script.revision for script in ScriptDirectory.from_config(config).walk_revisions()
-    }:
-        raise UnavailableError(
-            f"The store {database.url.render_as_string()} was made by a newer riverrun (schema {current}, this one knows {HEAD}): "
-            "upgrade riverrun here."
-        )
+    return config
+
+
+def _run(database: Database, config: "Config", verb: str, revision: str) -> None:
+    from alembic import command
+
     with database.engine.begin() as connection:
         if database.path is None:
             # two replicas that start together: the second waits here, then finds nothing to do
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(7274)"))
         config.attributes["connection"] = connection
-        if revision == "head" or current is None or revision > current:
-            command.upgrade(config, revision)
-        else:
-            command.downgrade(config, revision)
+        getattr(command, verb)(config, revision)

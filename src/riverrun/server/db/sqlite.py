@@ -57,6 +57,11 @@ def connect_reader(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def driver_errors() -> tuple[type[Exception], ...]:
+    """The root of what the driver raises."""
+    return (sqlite3.Error,)
+
+
 def is_data_error(error: BaseException) -> bool:
     """Whether the database refused a value or a duplicate: the rows are at fault, others may pass."""
     return isinstance(

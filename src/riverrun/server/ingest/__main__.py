@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from riverrun.base.config import settings
-from riverrun.base.errors import RiverrunError
+from riverrun.base.errors import RiverrunError, UnavailableError
 from riverrun.server.db import schema
-from riverrun.server.db.engine import CONNECTION_ERRORS, Database, open_database
+from riverrun.server.db.engine import Database, open_database
 from riverrun.server.ingest import ingest
 
 _LOCK_SECONDS = 30.0
@@ -27,8 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     url = options.database_url or current.api_database_connection_url or current.home / "riverrun.db"
     try:
         with open_database(url) as database:
-            return _ingest(database, journal_dir, 0.0 if options.once else _LOCK_SECONDS)
-    except (RiverrunError, OSError, *CONNECTION_ERRORS) as error:
+            try:
+                return _ingest(database, journal_dir, 0.0 if options.once else _LOCK_SECONDS)
+            except database.errors as error:
+                raise UnavailableError(str(error)) from error
+    except (RiverrunError, OSError) as error:
         _say(f"The journals in {journal_dir} were not ingested: {error}")
         return 1
 

@@ -63,8 +63,8 @@ def upgrade() -> None:
         _column("name", sa.Text, True),
         _column("name_key", sa.Text, True),
         sa.PrimaryKeyConstraint("key", name="pk_flow"),
-        sa.UniqueConstraint("id", name="uq_flow_id"),
         sa.UniqueConstraint("workspace_id", "name_key", name="uq_flow_workspace_id_name_key"),
+        sa.UniqueConstraint("id", name="uq_flow_id"),
     )
     _create_flow_run()
     _create_task_run()

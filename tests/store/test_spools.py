@@ -1,0 +1,158 @@
+"""Spools on disk into the store: in order, in time, past damage, and side by side."""
+
+import subprocess
+import sys
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+import sqlalchemy as sa
+
+from riverrun.client.journal import Journal, Options
+from riverrun.server.db import tables
+from riverrun.server.db.engine import Database
+from riverrun.server.db.scope import LOCAL
+from riverrun.server.ingest import ingest
+from riverrun.server.logs import queries as logs
+from riverrun.server.runs import queries
+from riverrun.wire.spool import SEGMENT, spools
+from tests.store.make import contents, make_flow_run, make_story
+
+
+def _journal(directory: Path, records: list, *, close: bool = True) -> Journal:
+    journal = Journal(Options(directory))
+    journal.append_all(records)
+    if close:
+        journal.close()
+    return journal
+
+
+def test_all_journals_are_taken_in_and_freed(database: Database, tmp_path: Path) -> None:
+    for _ in range(3):
+        _journal(tmp_path / "journal", make_story(tasks=2))
+    report = ingest(database, tmp_path / "journal")
+    assert (report.counts.flow_runs, report.counts.task_runs, report.spools) == (3, 6, 3)
+    assert (report.finished, report.errors) == (True, [])
+    assert "6 task runs" in str(report)
+    assert spools(tmp_path / "journal") == []
+
+
+def test_a_missing_journal_directory_is_an_empty_one(database: Database, tmp_path: Path) -> None:
+    assert ingest(database, tmp_path / "none").counts.records == 0
+
+
+def test_a_living_journal_is_read_on_from_where_it_was(database: Database, tmp_path: Path) -> None:
+    journal = _journal(tmp_path, [make_flow_run()], close=False)
+    assert ingest(database, tmp_path).counts.records == 1
+    assert ingest(database, tmp_path).counts.records == 0
+    journal.append(make_flow_run())
+    assert ingest(database, tmp_path).counts.records == 1
+    assert len(spools(tmp_path)) == 1
+    journal.close()
+    ingest(database, tmp_path)
+    assert spools(tmp_path) == []
+
+
+def test_damage_in_the_middle_is_a_lost_stretch_and_the_rest_is_kept(database: Database, tmp_path: Path) -> None:
+    story = make_story(tasks=30)
+    _journal(tmp_path, story)
+    (spool,) = spools(tmp_path)
+    (segment,) = spool.path.glob(f"*{SEGMENT}")
+    content = bytearray(segment.read_bytes())
+    middle = content.index(b"load-15")
+    content[middle : middle + 3] = b"\0\0\0"
+    segment.write_bytes(content)
+    report = ingest(database, tmp_path)
+    with database.read() as connection:
+        (stretch,) = logs.lost_stretches(connection, LOCAL)
+        (run,) = queries.flow_runs(connection, LOCAL)
+        assert run.state.is_completed()
+        assert logs.lost_stretches(connection, LOCAL, flow_run_id=run.id)[0].why == stretch.why
+        tasks = queries.task_runs(connection, LOCAL, limit=100)
+    assert report.counts.lost == stretch.last - stretch.first + 1 == 1
+    assert len(tasks) == 30  # the one whose creation is lost is known by its states
+
+
+def test_a_spool_that_cannot_be_read_does_not_keep_the_others_out(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        _journal(tmp_path, make_story(tasks=1))
+    first = spools(tmp_path)[0]
+    for segment in first.path.glob(f"*{SEGMENT}"):
+        segment.unlink()
+        segment.mkdir()  # reading it is an OSError
+    report = ingest(database, tmp_path)
+    assert report.counts.flow_runs == 1
+    assert str(first.path) in report.errors[0]
+
+
+def test_time_limits_stop_between_units(database: Database, tmp_path: Path) -> None:
+    story = make_story(tasks=10)
+    _journal(tmp_path, story)
+    report = ingest(database, tmp_path, seconds=0.0)
+    assert (report.finished, report.counts.records) == (False, 0)
+    assert ingest(database, tmp_path, seconds=60.0).finished
+
+
+def test_another_store_is_told_what_it_missed(database: Database, tmp_path: Path) -> None:
+    """A spool whose beginning another store has taken: this one knows that something is missing."""
+    journal = _journal(tmp_path, [make_flow_run()] * 3, close=False)
+    spools(tmp_path)[0].release(2)
+    ingest(database, tmp_path)
+    with database.read() as connection:
+        (stretch,) = logs.lost_stretches(connection, LOCAL)
+    assert (stretch.first, stretch.last) == (1, 2)
+    journal.close()
+
+
+def test_two_processes_that_ingest_at_once_store_everything_once(database: Database, tmp_path: Path) -> None:
+    """SQLite by its write lock, PostgreSQL by the row lock on the journal's cursor; `ingest` itself without the file lock."""
+    stories = [make_story(tasks=60, name=f"run-{number}") for number in range(4)]
+    for story in stories:
+        _journal(tmp_path / "journal", story)
+    script = (
+        "import sys, pathlib\nfrom riverrun.server.db.engine import open_database\n"
+        "from riverrun.server.ingest import ingest, spools, units\nunits.UNIT_RECORDS = spools.UNIT_RECORDS = 100\n"
+        "with open_database(sys.argv[1]) as database:\n"
+        "    print('ready', flush=True)\n    sys.stdin.readline()\n"
+        "    print(ingest(database, pathlib.Path(sys.argv[2])).counts.records)\n"
+    )
+    url = database.url.render_as_string(hide_password=False)
+    command = [sys.executable, "-c", script, url, str(tmp_path / "journal")]
+    both = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    for process in both:
+        assert process.stdout.readline() == "ready\n"
+    for process in both:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    told = [int(process.communicate()[0]) for process in both]
+    ingest(database, tmp_path / "journal")
+    assert sum(told) == sum(len(story) for story in stories)
+    found = contents(database)
+    assert len(found["task_run"]) == 240
+    assert len(found["task_run_state"]) == 720
+    assert found["journal_lost"] == found["journal_aside"] == []
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_a_full_disk_is_told_and_nothing_is_lost(tmp_path: Path, database: Database) -> None:
+    _journal(tmp_path / "journal", make_story(tasks=500))
+    with database.write() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+        connection.exec_driver_sql(f"PRAGMA max_page_count={pages + 5}")
+    with pytest.raises(database.errors, match="full"):
+        ingest(database, tmp_path / "journal")
+    with database.write() as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count=1073741823")
+    assert ingest(database, tmp_path / "journal").counts.task_runs == 500
+    with database.read() as connection:
+        assert connection.execute(sa.select(sa.func.count()).select_from(tables.task_run_state)).scalar() == 1500
+        assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
+
+
+def test_the_journal_is_named_by_its_writer(database: Database, tmp_path: Path) -> None:
+    journal = _journal(tmp_path, [make_flow_run()])
+    ingest(database, tmp_path)
+    with database.read() as connection:
+        assert connection.execute(sa.select(tables.journal_writer.c.id)).scalar() == UUID(bytes=journal.writer)
