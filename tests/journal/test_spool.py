@@ -119,6 +119,14 @@ def test_damage_in_the_middle_costs_what_it_touches(tmp_path: Path) -> None:
 
 
 def test_a_torn_record_at_the_end_is_the_end(tmp_path: Path) -> None:
+    spool = left_by_a_dead_writer(tmp_path, 3)
+    (segment,) = segments(spool)
+    damage(segment, (20 + len(encode(state(1)))) * 3 - 3, bytes(3))
+    assert numbers(spool) == [1, 2]
+    assert spool.last_seq() == 2
+
+
+def test_a_torn_record_at_the_end_of_a_closed_journal_is_lost(tmp_path: Path) -> None:
     journal = journal_in(tmp_path)
     for number in (1, 2, 3):
         journal.append(state(number))
@@ -126,8 +134,14 @@ def test_a_torn_record_at_the_end_is_the_end(tmp_path: Path) -> None:
     (spool,) = spools(tmp_path)
     (segment,) = segments(spool)
     os.truncate(segment, segment.stat().st_size - 3)
-    assert numbers(spool) == [1, 2]
-    assert spool.last_seq() == 2
+    (_, first), (_, second), (seq, lost) = read(spool)
+    assert [first.timestamp, second.timestamp] == [1, 2]
+    assert (seq, lost.first, lost.last) == (3, 3, 3)
+    assert "00000001.seg" in lost.why
+    segment.unlink()
+    ((seq, lost),) = read(spool, 1)
+    assert (seq, lost.first, lost.last) == (3, 2, 3)
+    assert read(spool, 3) == []
 
 
 def test_release_of_a_live_spool_frees_finished_segments_only(tmp_path: Path) -> None:

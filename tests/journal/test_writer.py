@@ -179,27 +179,30 @@ INTERRUPTED = """
     class Struck(Exception): pass
     raising = sys.argv[2] == "raise"
     journal = journal_in(Path(sys.argv[1]), segment_bytes=1 << 14, mappable=sys.argv[3] == "mapped")
-    truth, strikes = set(), 0
+    truth, strikes, armed = set(), 0, False
 
     def strike(*_):
-        global strikes
+        global armed, strikes
         strikes += 1
         number = 10_000_000 + strikes
         journal.append(state(number, message="x" * (9000 if number % 50 == 0 else 10)))
         truth.add(number)
-        if raising and strikes % 2:
+        if raising and armed and strikes % 2:
+            armed = False
             raise Struck
 
     signal.signal(signal.SIGALRM, strike)
     journal.append(state(0)); truth.add(0)
     number = 0
-    signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
+    signal.setitimer(signal.ITIMER_REAL, 0.0003, 0.0003)
     try:
-        while strikes < 600:
+        while strikes < 300:
             try:
-                while strikes < 600:
+                while strikes < 300:
                     number += 1
+                    armed = True
                     journal.append(state(number, message="x" * (9000 if number % 500 == 0 else 10)))
+                    armed = False
                     truth.add(number)
             except Struck:
                 pass

@@ -7,6 +7,7 @@ to write.
 
 import fcntl
 import os
+import struct
 import time
 from pathlib import Path
 
@@ -18,7 +19,8 @@ LOCK = "lock"
 FOREIGN_SILENCE = 600.0
 
 _FORMAT = b"RRJ1"
-_OPEN, _CLOSED = b"\x00", b"\x01"
+#: After the format: the last sequence number + 1 once the owner has closed its journal, 0 until then.
+_END = struct.Struct("<Q")
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -53,30 +55,31 @@ def write_header(directory: Path, header: Header) -> None:
     """Write the header of a new spool."""
     fd = os.open(directory / HEADER, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        os.write(fd, _FORMAT + _OPEN + msgspec.msgpack.encode(header))
+        os.write(fd, _FORMAT + _END.pack(0) + msgspec.msgpack.encode(header))
     finally:
         os.close(fd)
 
 
-def mark_closed(directory: Path) -> None:
-    """Say in the header that the owner ended its journal itself: nothing will follow."""
+def mark_closed(directory: Path, last: int) -> None:
+    """Say in the header that the owner ended its journal itself: nothing follows record `last`."""
     fd = os.open(directory / HEADER, os.O_WRONLY)
     try:
-        os.pwrite(fd, _CLOSED, len(_FORMAT))
+        os.pwrite(fd, _END.pack(last + 1), len(_FORMAT))
     finally:
         os.close(fd)
 
 
-def read_header(directory: Path) -> tuple[Header | None, bool]:
-    """The header (None if it is missing or damaged) and whether its owner closed it."""
+def read_header(directory: Path) -> tuple[Header | None, int | None]:
+    """The header (None if it is missing or damaged) and the last sequence number if its owner closed it."""
     try:
         data = (directory / HEADER).read_bytes()
-        at = len(_FORMAT) + 1
-        if data[: len(_FORMAT)] != _FORMAT:
-            return None, False
-        return msgspec.msgpack.decode(data[at:], type=Header), data[at - 1 : at] == _CLOSED
-    except (OSError, msgspec.DecodeError):
-        return None, False
+        if not data.startswith(_FORMAT):
+            return None, None
+        (end,) = _END.unpack_from(data, len(_FORMAT))
+        header = msgspec.msgpack.decode(data[len(_FORMAT) + _END.size :], type=Header)
+    except (OSError, struct.error, msgspec.DecodeError):
+        return None, None
+    return header, end - 1 if end else None
 
 
 def is_locked(directory: Path) -> bool:
@@ -101,8 +104,8 @@ def is_dead(directory: Path) -> bool:
     """Whether the owner of this spool certainly writes no more. Errs on the side of "alive"."""
     if is_locked(directory):
         return False
-    header, closed = read_header(directory)
-    if closed:
+    header, last = read_header(directory)
+    if last is not None:
         return True
     if header is not None and header.boot_id and header.machine == _machine():
         if header.boot_id != _first_line("/proc/sys/kernel/random/boot_id"):

@@ -76,6 +76,11 @@ class Spool:
         return 0 if header is None else header.created
 
     @property
+    def closed_at(self) -> int | None:
+        """The last sequence number, if the writer closed its journal itself."""
+        return owner.read_header(self.path)[1]
+
+    @property
     def released(self) -> int:
         """The last sequence number that `release` was told of."""
         try:
@@ -122,10 +127,19 @@ class Spool:
                 yield frame.seq, self._payload(frame)
                 last, segment, start = frame.seq, name, frame.end
             else:
-                return
+                end = self.closed_at
+                if end is None or end <= last:
+                    return
+                if doubted == last:
+                    yield end, encode(LostRecord(last + 1, end, f"damaged or missing after byte {start} of {segment}"))
+                    return
+                doubted = last = max(last, self.released)
 
     def last_seq(self) -> int:
-        """The number of the last good record, 0 if there is none."""
+        """The number of the last record, as far as the spool can tell; 0 if there was none."""
+        end = self.closed_at
+        if end is not None:
+            return end
         for name in reversed(self._segments()):
             seqs = [frame.seq for frame in frames_in(self._read(name), self._salt)]
             if seqs:
@@ -177,7 +191,7 @@ class Spool:
         except OSError:
             return  # somebody else is at it
         else:
-            closed = owner.read_header(self.path)[1]
+            closed = self.closed_at is not None
             aside = self.path.with_name(self.path.name + DONE)
             if aside.exists():
                 aside = self.path.with_name(f"{self.path.name}-{time.time_ns()}{DONE}")

@@ -111,7 +111,7 @@ class Directory:
             if Spool(self.path).released >= last:
                 remove_directory(self.path)
             else:
-                owner.mark_closed(self.path)
+                owner.mark_closed(self.path, last)
         finally:
             os.close(fd)
 
