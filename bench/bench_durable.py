@@ -27,7 +27,7 @@ started = time.perf_counter()
 many(number)
 in_flow = time.perf_counter() - started
 started = time.perf_counter()
-with open_store() as store:
+with open_store(seconds=60) as store:
     run = store.flow_runs(limit=1)[0]
     assert len(store.task_runs(flow_run_id=run.id, limit=1, offset=number - 1)) == 1
     spent = time.perf_counter() - started

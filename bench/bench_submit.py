@@ -49,7 +49,7 @@ number = int(sys.argv[1])
 started = time.perf_counter()
 mapped(number)
 flow_time = time.perf_counter() - started
-with open_store() as store:
+with open_store(seconds=60) as store:
     run = store.flow_runs(limit=1)[0]
     last = store.task_runs(flow_run_id=run.id, state_types=[StateType.COMPLETED], limit=1, offset=number - 1)
 assert len(last) == 1, "not all task runs are in the store"

@@ -33,7 +33,7 @@ def main() -> None:
     print("Two attempts to read the data fail and are retried, and a file with official normals is missing on purpose:")
     print("its traceback below is the flow learning of it, and doing without.\n")
     started = time.perf_counter()
-    show("run", f"{HERE.name}/weather.py:seattle_weather", "--param", f"output={output}")
+    show("run", f"{HERE.name}/weather.py:seattle_weather", "--param", f"output={output}", watched=FANCY)
     took = time.perf_counter() - started
 
     heading("What the store remembers")
@@ -63,13 +63,19 @@ def heading(text: str) -> None:
     print(f"\n\033[1;36m━━ {text}\033[0m\n" if FANCY else f"\n== {text}\n", flush=True)
 
 
-def show(*arguments: str) -> None:
-    """Prints a command and runs it, its output straight to the terminal."""
+def show(*arguments: str, watched: bool = False) -> None:
+    """Prints a command and runs it, its output straight to the terminal; `watched`: over a table of its tasks."""
     line = shlex.join(["riverrun", *arguments])
     print(f"\033[1m$ {line}\033[0m" if FANCY else f"$ {line}", flush=True)
-    done = subprocess.run([RIVERRUN, *arguments], cwd=HERE.parent, check=False)
-    if done.returncode != 0:
-        sys.exit(f"demo: `{line}` ended with exit code {done.returncode}")
+    command = [str(RIVERRUN), *arguments]
+    if watched:
+        from live import run_and_watch
+
+        code = run_and_watch(command, str(HERE.parent))
+    else:
+        code = subprocess.run(command, cwd=HERE.parent, check=False).returncode
+    if code != 0:
+        sys.exit(f"demo: `{line}` ended with exit code {code}")
     print(flush=True)
 
 
