@@ -1,10 +1,12 @@
 """PostgreSQL for tests and benchmarks: a private cluster in a temporary directory, gone when its user is.
 
   python scripts/postgres.py ensure    install PostgreSQL if there is none (apt-get, through sudo where we are not root)
-  python scripts/postgres.py serve     start a cluster, print its URL, stop and remove it when standard input ends
+  python scripts/postgres.py serve [--durable]
+                                       start a cluster, print its URL, stop and remove it when standard input ends
 
 `cluster()` does the latter for a `with` block: the serving process sees the end of its input however its parent dies. The
-cluster listens on a socket in its own directory only, trusts who can reach it, and never syncs: it holds nothing of value.
+cluster listens on a socket in its own directory only and trusts who can reach it. It never syncs, for it holds nothing of
+value; a benchmark asks for a durable one.
 """
 
 import os
@@ -19,11 +21,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 START_SECONDS = 30.0
+CARELESS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 OPTIONS = {
     "listen_addresses": "",
-    "fsync": "off",
-    "synchronous_commit": "off",
-    "full_page_writes": "off",
     "max_connections": "50",
     "shared_buffers": "64MB",
     "autovacuum": "off",
@@ -79,7 +79,8 @@ def _account() -> pwd.struct_passwd | None:
 class Cluster:
     """A cluster of its own in a temporary directory. `start()` once, then `stop()`."""
 
-    def __init__(self) -> None:
+    def __init__(self, durable: bool = False) -> None:
+        self.options = OPTIONS if durable else OPTIONS | CARELESS
         self.programs = ensure()
         self.directory = Path(tempfile.mkdtemp(prefix="riverrun-pg-", dir="/tmp"))
         self.data = self.directory / "data"
@@ -100,7 +101,7 @@ class Cluster:
         output, _ = made.communicate()
         if made.returncode:
             sys.exit(f"postgres: initdb failed:\n{output.decode(errors='replace')}")
-        settings = [f"--{name}={value}" for name, value in OPTIONS.items()]
+        settings = [f"--{name}={value}" for name, value in self.options.items()]
         log = (self.directory / "log").open("wb")
         command = [self.programs / "postgres", "-D", self.data, "-k", self.directory, *settings]
         self.process = self._run(command, stdout=log, stderr=log)
@@ -134,9 +135,9 @@ class Cluster:
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
-def serve() -> None:
+def serve(durable: bool = False) -> None:
     """Start a cluster, print its URL, and stop it when standard input ends."""
-    running = Cluster()
+    running = Cluster(durable)
     try:
         running.start()
         print(running.url(), flush=True)
@@ -146,10 +147,10 @@ def serve() -> None:
 
 
 @contextmanager
-def cluster() -> Iterator[str]:
+def cluster(durable: bool = False) -> Iterator[str]:
     """The URL of a fresh cluster's database `postgres`; the cluster is gone after the block."""
     server = subprocess.Popen(
-        [sys.executable, __file__, "serve"],
+        [sys.executable, __file__, "serve", *(["--durable"] if durable else [])],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -167,7 +168,9 @@ def cluster() -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    commands = {"ensure": ensure, "serve": serve}
-    if len(sys.argv) != 2 or sys.argv[1] not in commands:
+    if sys.argv[1:] == ["ensure"]:
+        ensure()
+    elif sys.argv[1:2] == ["serve"] and sys.argv[2:] in ([], ["--durable"]):
+        serve(durable=len(sys.argv) > 2)
+    else:
         sys.exit(__doc__)
-    commands[sys.argv[1]]()
