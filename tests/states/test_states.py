@@ -68,9 +68,9 @@ def test_constructor_gives_type_and_name(make, kind):
     state = getattr(states, make)(message="why")
     assert (state.type, state.name, state.message) == (StateType(kind), make, "why")
     assert state.is_final() == (kind in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
-    assert [name for name in dir(state) if name.startswith("is_") and name != "is_final" and getattr(state, name)()] == [
-        f"is_{kind.lower()}"
-    ]
+    assert [
+        name for name in dir(state) if name.startswith("is_") and name != "is_final" and getattr(state, name)()
+    ] == [f"is_{kind.lower()}"]
     assert getattr(states, make)(name="Other").name == "Other"
     assert (state.state_details.scheduled_time is not None) == (kind == "SCHEDULED")
 
