@@ -133,7 +133,11 @@ def _dict_form(obj: dict[Any, Any]) -> dict[str, Any]:
 
 
 def _exception_form(obj: BaseException) -> dict[str, Any]:
-    form: dict[str, Any] = {_EXCEPTION: _name(type(obj)), "message": str(obj)}
+    kind = next(base for base in type(obj).__mro__ if _find(_name(base)) is base)
+    if kind is not type(obj):  # its class cannot be found again, the next best stands for it
+        message = f"{type(obj).__name__}: {obj}"
+        return {_EXCEPTION: _name(kind), "message": message, "args": [message]}
+    form: dict[str, Any] = {_EXCEPTION: _name(kind), "message": str(obj)}
     try:
         form["args"] = to_json_ready(list(obj.args))
     except SerializationError:  # an exception is worth keeping without the objects it carries

@@ -65,7 +65,7 @@ def resolve_result_storage(result_storage: ResultStorage | UUID) -> "WritableFil
 
     given: Any = result_storage
     if isinstance(given, ReadableFileSystem) or (hasattr(given, "read_path") and hasattr(given, "write_path")):
-        return given  # type: ignore[return-value] # of a kind that behaves as one
+        return given  # type: ignore[no-any-return] # of a kind that behaves as one
     if isinstance(result_storage, Path):
         return storage_at(result_storage)
     if isinstance(result_storage, str):

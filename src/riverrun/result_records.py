@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from riverrun import __version__
 from riverrun.base.clock import now
-from riverrun.base.errors import SerializationError
+from riverrun.base.errors import InputError, SerializationError
 
 if TYPE_CHECKING:
     from riverrun.serializers import Serializer
@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 _START = b'{"metadata":'
+
+
+class NotARecordError(InputError, ValueError):
+    """Bytes that should be a stored result are not one."""
+
+    code = "result_record"
 
 
 class _Metadata(Struct):
@@ -219,13 +225,13 @@ class ResultRecord(Generic[R]):
     def deserialize(cls, data: bytes, backup_serializer: "Serializer[Any] | None" = None) -> "ResultRecord[Any]":
         """A record from its bytes; bytes that are none are read as a bare value with the backup serializer, if given.
 
-        Raises ValueError on what is not a record, and what the serializer raises.
+        Raises NotARecordError, a ValueError, and what the serializer raises.
         """
         try:
             envelope = _decode_envelope(data)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             if backup_serializer is None or data.startswith(_START):
-                raise _not_a_record(data, error) from error
+                raise NotARecordError(f"it is not a whole record of a result: {error}") from error
             value = backup_serializer.loads(data)
             return cls(metadata=ResultRecordMetadata(storage_key="", serializer=backup_serializer), result=value)
         metadata = ResultRecordMetadata._from(envelope.metadata)
@@ -245,16 +251,6 @@ class ResultRecord(Generic[R]):
 
     def __repr__(self) -> str:
         return f"ResultRecord(metadata={self.metadata!r}, result={self.result!r})"
-
-
-def _not_a_record(data: bytes, error: Exception) -> ValueError:
-    from pydantic_core import PydanticCustomError, ValidationError
-
-    problem: Any = {
-        "type": PydanticCustomError("value_error", "not a stored result: {why}", {"why": str(error)}),
-        "input": data[:100],
-    }
-    return ValidationError.from_exception_data("ResultRecord", [problem])
 
 
 class ResultCache:

@@ -388,9 +388,7 @@ class ResultStore:
         record.metadata = metadata
         return record
 
-    @classmethod
-    async def _from_metadata(cls, metadata: "ResultRecordMetadata") -> "ResultRecord[Any]":
-        return await _in_thread(cls.from_metadata, metadata)  # type: ignore[no-any-return]
+    _from_metadata = from_metadata
 
     # -- locks
 
@@ -522,13 +520,5 @@ def get_result_store() -> ResultStore:
     """The store of the innermost run, or one with the default settings outside of runs."""
     from riverrun.context import FlowRunContext, TaskRunContext
 
-    task_run_context = TaskRunContext.get()
-    if task_run_context is not None and task_run_context.result_store is not None:
-        return task_run_context.result_store
-    flow_run_context = FlowRunContext.get()
-    store = flow_run_context.result_store if flow_run_context is not None else None
-    if store is None:
-        store = ResultStore()
-        if flow_run_context is not None and flow_run_context.flow is not None:
-            store = store.update_for_flow(flow_run_context.flow)
-    return store if task_run_context is None else store.update_for_task(task_run_context.task)
+    context = TaskRunContext.get() or FlowRunContext.get()
+    return ResultStore() if context is None else context.result_store

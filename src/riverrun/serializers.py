@@ -6,7 +6,7 @@ pydantic is loaded only for users' subclasses, whose fields it validates.
 """
 
 import binascii
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from inspect import get_annotations
 from typing import Any, ClassVar, Generic, Self, TypeAlias, TypeVar
 
@@ -251,16 +251,20 @@ class PickleSerializer(Serializer[D]):
         try:
             blob = library.dumps(obj)
         except Exception as error:
-            path, part = find_culprit(obj, library.dumps)
-            raise SerializationError(_failure(obj, path, part, "pickled", error)) from error
+            raise SerializationError(_failure(obj, library.dumps, "pickled", error)) from error
         return binascii.b2a_base64(blob, newline=False)
 
     def loads(self, blob: bytes) -> D:
         return _import(self.picklelib).loads(binascii.a2b_base64(blob))  # type: ignore[no-any-return]
 
 
-def _failure(obj: Any, path: str, part: Any, done: str, error: Exception) -> str:
-    reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error) or type(error).__name__
+def _failure(obj: Any, attempt: Callable[[Any], object], done: str, error: Exception) -> str:
+    path, part = "", obj
+    if isinstance(error, RecursionError) or isinstance(error.__cause__, RecursionError):
+        reason = "it is nested too deeply"
+    else:
+        path, part = find_culprit(obj, attempt)
+        reason = str(error) or type(error).__name__
     where = (
         f"value{path} of type {type(part).__qualname__!r}" if path else f"a value of type {type(obj).__qualname__!r}"
     )
@@ -302,8 +306,7 @@ class JSONSerializer(Serializer[D]):
         try:
             return self._dump(obj)
         except Exception as error:
-            path, part = find_culprit(obj, self._dump)
-            raise SerializationError(_failure(obj, path, part, "written as JSON", error)) from error
+            raise SerializationError(_failure(obj, self._dump, "written as JSON", error)) from error
 
     def _dump(self, obj: Any) -> bytes:
         options = dict(self.dumps_kwargs)

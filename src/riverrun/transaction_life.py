@@ -159,7 +159,7 @@ class BaseTransaction:
     def is_pending(self) -> bool:
         return self.state is TransactionState.PENDING
 
-    def isactive_transaction(self) -> bool:
+    def is_active(self) -> bool:
         return self.state is TransactionState.ACTIVE
 
     def stage(
@@ -185,7 +185,7 @@ class BaseTransaction:
         return self._parent
 
     @classmethod
-    def getactive_transaction(cls) -> Self | None:
+    def get_active(cls) -> Self | None:
         """The innermost transaction that is open here, None if there is none."""
         return active_transaction.get()  # type: ignore[return-value] # whichever kind it is
 

@@ -127,7 +127,7 @@ class FileSystemLockManager(LockManager):
 
     def _path(self, key: str) -> Path:
         name = key
-        if len(key) > _NAME_LENGTH or not _NAME_CHARACTERS.issuperset(key) or key.startswith("."):
+        if not key or len(key) > _NAME_LENGTH or not _NAME_CHARACTERS.issuperset(key) or key.startswith("."):
             readable = "".join(letter if letter in _NAME_CHARACTERS else "-" for letter in key[-60:])
             name = f"{readable.lstrip('.')}-{stable_hash(key.encode('utf-8', 'surrogatepass'))}"
         return self.lock_files_directory / f"{name}.lock"

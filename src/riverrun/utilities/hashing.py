@@ -11,7 +11,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable
 from copyreg import dispatch_table
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path, PurePath
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -234,7 +234,13 @@ def _feed_other(value: Any, kind: type, out: list[bytes], active: dict[int, int]
     if "__pydantic_fields__" in dir(kind):
         # not by its pickle: that tells apart fields that were set from equal defaults
         out.append(_named(b"o", kind))
-        _feed([value.__dict__, getattr(value, "__pydantic_extra__", None)], out, active)
+        _feed([_lasting(kind, value.__dict__), getattr(value, "__pydantic_extra__", None)], out, active)
+        return
+    fields = getattr(kind, "__dataclass_fields__", None)
+    if fields is not None and kind.__reduce_ex__ is object.__reduce_ex__ and kind.__reduce__ is object.__reduce__:
+        # by its fields: a default may stand in the class or in the instance
+        out.append(_named(b"o", kind))
+        _feed({name: getattr(value, name, None) for name in fields}, out, active)
         return
     mro = kind.__mro__
     if any(base.__module__ == "enum" for base in mro) and hasattr(value, "_name_"):
@@ -255,9 +261,18 @@ def _feed_reduced(value: Any, kind: type, out: list[bytes], active: dict[int, in
     _feed(maker, out, active)
     _feed(args, out, active)
     state, items, pairs = [*rest, None, None, None][:3]
-    _feed(state, out, active)
+    _feed(_lasting(kind, state) if type(state) is dict else state, out, active)
     _feed(None if items is None else list(items), out, active)
     _feed(None if pairs is None else [tuple(pair) for pair in pairs], out, active)
+
+
+def _lasting(kind: type, state: dict[str, Any]) -> dict[str, Any]:
+    """The attributes of an instance without what `cached_property` has put among them."""
+    return {
+        name: value
+        for name, value in state.items()
+        if type(getattr(kind, name, None) if type(name) is str else None) is not cached_property
+    }
 
 
 def _feed_numpy(value: Any, out: list[bytes], active: dict[int, int]) -> bool:
