@@ -8,6 +8,9 @@ READY := $(VENV)/.ready
 DEMO := .demo
 ARGS ?=
 
+# a machine that forbids byte code would compile every module in each of the many processes started here
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help demo dev test test-fast test-lowest check fmt bench lock clean
 

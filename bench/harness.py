@@ -126,7 +126,7 @@ def run_script(script: str, *arguments: object, sdk: SDK = "riverrun", options: 
 
 
 def environment(sdk: SDK, home: str) -> dict[str, str]:
-    """The environment of a child: a home of its own, no lines of log on the console."""
+    """The environment of a child: a home of its own, no lines of log on the console, byte code kept as it is for users."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("RIVERRUN_", "PREFECT_"))}
     prefix = sdk.upper()
     return {
@@ -135,6 +135,7 @@ def environment(sdk: SDK, home: str) -> dict[str, str]:
         f"{prefix}_LOGGING_LEVEL": "ERROR",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
+        "PYTHONDONTWRITEBYTECODE": "",  # set, it would make every child compile every module
     }
 
 

@@ -12,6 +12,8 @@ for name in [name for name in os.environ if name.startswith(("RIVERRUN_", "PREFE
     if name != "RIVERRUN_TEST_POSTGRES_URL":  # a server to test on, see tests/store/conftest.py
         del os.environ[name]
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # processes that tests start would compile every module anew
+
 _home = tempfile.mkdtemp(prefix="riverrun-tests-")
 _owner = os.getpid()
 os.environ["RIVERRUN_HOME"] = _home
