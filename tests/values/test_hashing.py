@@ -39,15 +39,16 @@ print(hash_objects(Plain({"s": {"a", "b", "c"}})), hash_objects(Plain), hash_obj
 """
 
 
-def run(seed: int) -> str:
+def start(seed: int) -> subprocess.Popen:
     environment = {**os.environ, "PYTHONHASHSEED": str(seed), "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, env=environment)
-    return done.stdout
+    return subprocess.Popen([sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, text=True, env=environment)
 
 
 def test_every_process_gets_the_same_hashes():
-    first = run(1)
-    assert first == run(2)
+    processes = [start(1), start(2)]
+    first, second = (process.communicate()[0] for process in processes)
+    assert [process.returncode for process in processes] == [0, 0]
+    assert first == second
     assert "None" not in first
     assert first.splitlines()[0] == hash_objects(VALUES)
 

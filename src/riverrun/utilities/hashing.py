@@ -236,13 +236,13 @@ def _feed_other(value: Any, kind: type, out: list[bytes], active: dict[int, int]
         out.append(_named(b"o", kind))
         _feed([_lasting(kind, value.__dict__), getattr(value, "__pydantic_extra__", None)], out, active)
         return
+    mro = kind.__mro__
     fields = getattr(kind, "__dataclass_fields__", None)
-    if fields is not None and kind.__reduce_ex__ is object.__reduce_ex__ and kind.__reduce__ is object.__reduce__:
+    if fields is not None and not any("__reduce_ex__" in vars(base) or "__reduce__" in vars(base) for base in mro[:-1]):
         # by its fields: a default may stand in the class or in the instance
         out.append(_named(b"o", kind))
         _feed({name: getattr(value, name, None) for name in fields}, out, active)
         return
-    mro = kind.__mro__
     if any(base.__module__ == "enum" for base in mro) and hasattr(value, "_name_"):
         out.append(_named(b"e", kind) + _encode(str(value._name_)))
         return
