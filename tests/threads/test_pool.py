@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from riverrun.engine.pool import WorkerPool, adopt, current_permit, regain, released, whereabouts
+from riverrun.engine.pool import WorkerPool, adopt, current_permit, released, successor, take, whereabouts
 
 WAIT = 10.0
 
@@ -271,7 +271,8 @@ def test_a_permit_can_be_taken_from_the_thread_that_adopted_it(make_pool, gave_b
         thread = threading.Thread(target=other, args=(permit, inside), daemon=True)
         thread.start()
         inside.wait(WAIT)
-        regain(permit)
+        adopt(successor(permit))
+        take(current_permit())
         seen["running"] = pool.running
         leave.set()
         thread.join(WAIT)

@@ -80,25 +80,19 @@ def adopt(permit: Permit | None) -> None:
     _current.permit = permit
 
 
-def regain(permit: Permit | None) -> None:
-    """Take the right of `permit` away from the thread that adopted it and give the current thread one in its place.
+def successor(permit: Permit) -> Permit:
+    """Take its right away from `permit`, whoever acts for it, and give it to a new one.
 
-    Called by the permit's own thread when it gives up waiting for the other one. If that had given the permit back,
-    this waits for its turn as the end of `released` does.
+    The new permit has the place of the old one in its pool: it is held if that was held; else `take` it.
     """
-    if permit is None or permit.revoked:  # revoked: the current thread was given up itself, and runs on without
-        _current.permit = permit
-        return
     fresh = Permit(permit.pool)
-    if not permit.pool._revoke(permit, fresh):
-        permit.pool._take_again(fresh)
-    _current.permit = fresh
+    permit.pool._revoke(permit, fresh)
+    return fresh
 
 
-def surrender(permit: Permit | None) -> None:
-    """Give back for good what an abandoned thread still holds."""
-    if permit is not None:
-        permit.pool._give_back(permit)
+def take(permit: Permit) -> None:
+    """Wait until `permit` is held, as at the end of `released`; returns also when it is revoked meanwhile."""
+    permit.pool._take_again(permit)
 
 
 class _Worker(threading.Thread):
@@ -124,7 +118,7 @@ class _Worker(threading.Thread):
                     job()
                 except BaseException:  # noqa: BLE001 - the thread's edge: a job reports its own failures, this one did not
                     threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), self)))
-                replacement = _current.permit  # `regain` may have given another
+                replacement = _current.permit  # a call in another thread may have come back with another
                 if replacement is not None:
                     permit = replacement
                 job = pool._next_job(self, permit)
@@ -323,8 +317,7 @@ class WorkerPool:
         if turn is not None:
             turn.acquire()
 
-    def _revoke(self, permit: Permit, heir: Permit) -> bool:
-        """Strike `permit` out; True when it was held, so that `heir` holds its place now."""
+    def _revoke(self, permit: Permit, heir: Permit) -> None:
         with self._lock:
             permit.revoked = True
             heir.held = permit.held
@@ -334,7 +327,6 @@ class WorkerPool:
             if permit.turn is not None:
                 permit.turn.release()
                 permit.turn = None
-            return heir.held
 
     def _watch(self) -> None:
         try:

@@ -15,12 +15,13 @@ from typing import Any, NamedTuple
 
 from riverrun.engine.interrupts import gate, take_pending
 from riverrun.engine.pool import (
+    Permit,
     WorkerPool,
     adopt,
     current_permit,
     is_at_user_code,
-    regain,
-    surrender,
+    successor,
+    take,
     whereabouts,
 )
 
@@ -90,8 +91,21 @@ def abandoned() -> list[AbandonedCall]:
     ]
 
 
+class _Seat:
+    """The permit of a chain of calls that wait for each other; whichever of them runs acts for it."""
+
+    __slots__ = ("permit",)
+
+    def __init__(self, permit: Permit) -> None:
+        self.permit = permit
+
+
+#: guards the links between calls (`outer`, `inner`) and who sits on which seat
+_chains = allocate_lock()
+
+
 class _Call:
-    """One call in a thread of its own. `guard` orders "it ended" against "strike it"."""
+    """One call in a thread of its own. `guard` orders "it begins", "it ends" and "strike it"."""
 
     def __init__(self, fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], name: str) -> None:
         self.name = name
@@ -105,28 +119,40 @@ class _Call:
         self.struck = False
         #: an outer call's deadline passed: the waiter has to give up
         self.called_off = False
-        #: the call that this call's own code waits for
-        self.inner: _Call | None = None
         self.guard = allocate_lock()
         self.wake: LockType = allocate_lock()
         self.wake.acquire()
-        self.permit = current_permit()
-        self.outer = _local.call
         self._what: list[tuple[Callable[..., Any], Sequence[Any], Mapping[str, Any]]] = [(fn, args, kwargs)]
         self._context = copy_context()
+        #: the call whose code made this one, and the one that this call's own code waits for
+        self.outer = outer = _local.call
+        self.inner: _Call | None = None
+        self.seat: _Seat | None = None
+        with _chains:
+            if outer is not None:
+                self.seat = outer.seat
+                outer.inner = self
+            else:
+                permit = current_permit()
+                if permit is not None:
+                    self.seat = _Seat(permit)
 
     def __call__(self) -> None:
         """Run in the thread of a pool; whatever strikes it, late or early, stays in here."""
         own = current_permit()
         try:
-            fn, args, kwargs = self._what.pop()
-            adopt(self.permit)
+            with self.guard:
+                begins = not self.abandoned_at
+                self.ident = threading.get_ident()
+            with _chains:
+                adopt(None if self.seat is None else self.seat.permit)
             _local.call = self
-            self.ident = threading.get_ident()
-            try:
-                self.value = self._context.run(fn, *args, **kwargs)
-            except BaseException as error:  # noqa: BLE001 - outcomes are values
-                self.error = error
+            if begins:  # else it was given up before its thread came to it
+                fn, args, kwargs = self._what.pop()
+                try:
+                    self.value = self._context.run(fn, *args, **kwargs)
+                except BaseException as error:  # noqa: BLE001 - outcomes are values
+                    self.error = error
             self._end()
         except BaseException as error:  # noqa: BLE001 - the one strike of this call hit between the lines above
             self.error = self.error or error
@@ -136,16 +162,13 @@ class _Call:
             adopt(own)
 
     def _end(self) -> None:
-        self.permit = current_permit()
         self.ended_at = time.monotonic()
         with self.guard:
             self.over = True
             struck = self.struck
             if self.wake.locked():
                 self.wake.release()
-        if self.abandoned_at:
-            _abandoned.discard(self)
-            surrender(self.permit)
+        _abandoned.discard(self)
         self.ended.set()
         if struck:
             _send(self.ident, None)  # a strike that is still on its way must not hit the thread's next call
@@ -168,12 +191,25 @@ class _Call:
             _send(self.ident, DeadlineSignal)
             return True
 
-    def deepest(self) -> "_Call":
-        """The call at the end of the chain of calls that wait for each other; it has the permit."""
-        call = self
-        while (inner := call.inner) is not None:
-            call = inner
-        return call
+    def leave(self) -> None:
+        """The waiter goes on: with the seat's permit, or with a new one if this call goes on without it."""
+        outer = self.outer
+        if outer is not None:
+            with outer.guard:  # from here on nobody calls this call off
+                outer.inner = None
+        fresh = None
+        with _chains:
+            seat = self.seat if outer is None else outer.seat  # none if the waiter was given up itself
+            if self.abandoned_at:
+                call: _Call | None = self
+                while call is not None:  # whatever still runs below has no seat any more
+                    call.seat = None
+                    call = call.inner
+                if seat is not None:
+                    fresh = seat.permit = successor(seat.permit)
+            adopt(None if seat is None else seat.permit)
+        if fresh is not None:
+            take(fresh)
 
 
 class _Local(threading.local):
@@ -193,28 +229,18 @@ def call_in_thread(
     """`fn(*args, **kwargs)` in another thread; see `timeouts.call_with_timeout`. `main`: it is the main one that waits."""
     call = _Call(fn, args, kwargs, name)
     end = time.monotonic() + seconds
-    outer = call.outer
-    if outer is not None:
-        outer.inner = call
     try:
         _threads.submit(call)
         cause = _wait(call, seconds, main=main)
-        in_time = call.over and call.ended_at < end and not call.called_off and cause is None
+        in_time = call.over and call.ended_at < end and cause is None
         if not call.over:
             _stop(call)
-        if call.abandoned_at:
-            regain(call.deepest().permit)
-        else:
-            adopt(call.permit)
     finally:
-        if outer is not None:
-            with outer.guard:
-                outer.inner = None
-            outer.permit = current_permit()
+        call.leave()
     if cause is not None:
         raise cause
     if call.called_off:
-        raise DeadlineSignal(outer)
+        raise DeadlineSignal(call.outer)
     if in_time:
         if call.error is not None:
             raise call.error
@@ -293,8 +319,8 @@ def _send(ident: int | None, kind: type[BaseException] | None) -> None:
 
 def _forget_calls() -> None:
     """In a forked child none of the calls exists."""
-    global _striker_lock
-    _striker_lock = allocate_lock()
+    global _striker_lock, _chains
+    _striker_lock, _chains = allocate_lock(), allocate_lock()
     _abandoned.clear()
     _unstruck.clear()
 
