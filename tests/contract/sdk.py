@@ -109,6 +109,7 @@ class History:
 
     def __init__(self) -> None:
         self.entered: list[tuple[str, str, str]] = []
+        self.records: list[Any] = []  # riverrun's journal; empty on the peer
 
     def names(self, run_name: str) -> list[str]:
         return self._clean(name for run, name, _ in self.entered if run == run_name)
@@ -135,22 +136,29 @@ def _riverrun_history(seen: History) -> Iterator[None]:
     sink = journal.MemoryJournal()
     with journal.use(sink):
         yield
+    seen.records = list(sink.records)
     seen.entered.extend(read_states(sink.records))
 
 
 def read_states(records: Any) -> Iterator[tuple[str, str, str]]:
-    """(run name, state name, state type) of each state among journal records."""
+    """(run name, state name, state type) of each state among journal records.
+
+    The task runs that stand for subflows in their parent are left out: they bear the name of the subflow's own run.
+    """
     wire = importlib.import_module("riverrun.wire.journal")
     states = importlib.import_module("riverrun.wire.states")
     records = [wire.decode(record) if isinstance(record, bytes) else record for record in records]
     names: dict[bytes, str] = {}
+    stand_ins: set[bytes] = set()
     for record in records:
+        if isinstance(record, wire.FlowRunRecord) and record.parent_task_run_id is not None:
+            stand_ins.add(record.parent_task_run_id)
         if isinstance(record, wire.FlowRunRecord | wire.TaskRunRecord):
-            names[record.id] = record.name
+            names.setdefault(record.id, record.name)
         elif isinstance(record, wire.RunUpdateRecord) and "name" in record.fields:
             names[record.run_id] = record.fields["name"]
     for record in records:
-        if isinstance(record, wire.StateRecord):
+        if isinstance(record, wire.StateRecord) and record.run_id not in stand_ins:
             kind = states.TYPES_BY_CODE[record.type]
             yield names.get(record.run_id, ""), record.name or states.DEFAULT_NAMES[kind], kind.value
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from .sdk import ON_PEER, Colour, flow, history, import_module, task
+from .sdk import ON_PEER, Colour, flow, history, import_module, riverrun_only, task
 
 runtime = import_module("runtime")
 
@@ -123,6 +123,28 @@ def test_histories_are_whole(colour: Colour, seed: int) -> None:
     for i, (how, _) in enumerate(plan):
         assert seen.names(f"run {i}") == expected[how], f"seed {seed}"
     assert seen.names("main") == ["Running", "Completed"]
+
+
+@riverrun_only("the journal is riverrun's")
+@pytest.mark.parametrize("name", [None, "named {x}"])
+def test_no_record_speaks_of_a_run_before_the_run_is_there(colour: Colour, name: str | None) -> None:
+    @colour.task(task_run_name=name)
+    async def work(x):
+        return x
+
+    @colour.flow(flow_run_name=name)
+    async def main(x):
+        work.submit(x).wait()
+        return await colour(work, x)
+
+    with history() as seen:
+        colour.run(main, 1)
+    known: set[bytes] = set()
+    for record in seen.records:
+        if hasattr(record, "id") and not hasattr(record, "run_id"):
+            known.add(record.id)
+        elif hasattr(record, "run_id"):
+            assert record.run_id in known, record
 
 
 @pytest.mark.parametrize("seed", SEEDS)

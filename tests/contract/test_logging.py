@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from .sdk import SDK, Colour, flow, get_run_logger, import_module, riverrun_only, task
+from .sdk import SDK, Colour, flow, get_run_logger, import_module, riverrun_only, run_script, task
 
 sdk_logging = import_module("logging")
 exceptions = import_module("exceptions")
@@ -173,25 +173,31 @@ def test_disable_run_logger(lines: Lines) -> None:
     assert "silent" not in lines.messages("task_runs")
 
 
-def test_odd_messages_do_no_harm(lines: Lines) -> None:
-    class Broken:
-        def __str__(self):
-            raise RuntimeError("no text")
+def test_odd_messages_do_no_harm(tmp_path) -> None:
+    """In a process of its own: pytest's own reports cannot carry a lone surrogate."""
+    source = """
+        import logging
+        from SDK import flow, get_run_logger
 
-    @flow(log_prints=True)
-    def main():
-        logger = get_run_logger()
-        logger.info("nul \x00 surrogate \ud800 [bold]markup[/bold] %s")
-        logger.info("x" * 100_000)
-        logger.info("%s %s", "too few")  # noqa: PLE1206
-        print("\ud800\x00")
-        return 5
+        class Broken:
+            def __str__(self):
+                raise RuntimeError("no text")
 
-    logging.raiseExceptions, before = False, logging.raiseExceptions
-    try:
-        assert main() == 5
-    finally:
-        logging.raiseExceptions = before
+        @flow(log_prints=True)
+        def main():
+            logger = get_run_logger()
+            logger.info("nul \\x00 surrogate \\ud800 [bold]markup[/bold] %s")
+            logger.info("x" * 100_000)
+            logger.info("%s %s", "too few")
+            logger.info("%s", Broken())
+            print("\\ud800\\x00")
+            return 5
+
+        logging.raiseExceptions = False
+        raise SystemExit(0 if main() == 5 else 1)
+    """
+    done = run_script(tmp_path, source)
+    assert done.returncode == 0, ascii(done.stderr)
 
 
 @riverrun_only("an exception of a run is logged with the user's frames, not the engine's")

@@ -266,6 +266,7 @@ def test_settings_give_the_default_retries() -> None:
     assert body.calls == 2
 
 
+@riverrun_only("retries add the user's own frames to a traceback and no others (SDK-NOTES 10)")
 def test_retries_do_not_pile_up_tracebacks() -> None:
     error = ValueError("always the same object")
     depths = []
@@ -280,7 +281,8 @@ def test_retries_do_not_pile_up_tracebacks() -> None:
 
     with pytest.raises(ValueError, match="same object"):
         work()
-    assert depths[-1] <= depths[1] + 1 or import_module("flows").__name__.startswith("prefect")
+    assert depths == sorted(depths)
+    assert depths[-1] <= 5
 
 
 @riverrun_only("KeyboardInterrupt and friends are no failures to retry")

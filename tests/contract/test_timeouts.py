@@ -160,18 +160,10 @@ def test_nested_time_outs_the_shorter_inner_one_fires_and_the_outer_goes_on(colo
     assert colour.run(main) == "TimedOut"
 
 
-def test_a_timeout_error_of_the_users_own_is_a_plain_failure(colour: Colour, kind: str) -> None:
-    @getattr(colour, kind)
-    async def fails():
-        raise TimeoutError("mine")
-
-    state = colour.run(fails, return_state=True)
-    assert (state.type.value, state.name) == ("FAILED", "Failed")
-
-
-@riverrun_only("a TimeoutError of the user's own under a time-out that has not passed is no time-out")
-def test_a_timeout_error_of_the_users_own_under_a_time_out(colour: Colour, kind: str) -> None:
-    @getattr(colour, kind)(timeout_seconds=30)
+@riverrun_only("a TimeoutError of the user's own is a failure like any other; the peer calls it a time-out")
+@pytest.mark.parametrize("limit", [None, 30])
+def test_a_timeout_error_of_the_users_own(colour: Colour, kind: str, limit: float | None) -> None:
+    @getattr(colour, kind)(timeout_seconds=limit)
     async def fails():
         raise TimeoutError("mine")
 
