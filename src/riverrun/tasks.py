@@ -429,7 +429,7 @@ def being_drawn() -> Any:
 
 def colour(fn: Callable[..., Any]) -> tuple[bool, bool]:
     """(is async, is generator) of a function, method or callable object."""
-    candidates = [inspect.unwrap(fn), fn]
+    candidates = [fn]
     if not inspect.isroutine(fn) and hasattr(fn, "__call__"):  # noqa: B004 - the method itself is looked at
         candidates.append(fn.__call__)  # type: ignore[operator]
     inner = getattr(fn, "func", None)  # functools.partial

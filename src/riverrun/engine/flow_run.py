@@ -170,7 +170,13 @@ class FlowRunLife:
         TaskRunContext.var.set(None)
         FlowRunContext.var.set(context)
         if flow.flow_run_name is not None:
-            self._rename()
+            try:
+                self._rename()
+            except Exception as error:  # noqa: BLE001 - the template is the user's code
+                self.error = strip(error)
+                self.state = exception_to_failed_state(error, prefix="Flow run encountered an exception:")
+                yield from self._finish(self.state)
+                return
         runner.__enter__()
         try:
             yield from self._attempts(runner)
@@ -316,11 +322,8 @@ class FlowRunLife:
         return State(**{name: getattr(state, name) for name in state.__struct_fields__})
 
     def _rename(self) -> None:
-        try:
-            name = run_name(self.flow.flow_run_name, self.parameters, f"flow {self.flow.name!r}")  # type: ignore[arg-type]
-        except Exception as error:  # noqa: BLE001 - the template is the user's code; a run without its nice name still runs
-            self.logger.error("The run keeps its default name: %s", error)
-            return
+        """Give the run its name from the flow's template; raises what the template or function raises."""
+        name = run_name(self.flow.flow_run_name, self.parameters, f"flow {self.flow.name!r}")  # type: ignore[arg-type]
         record.update(self.run, name=name)
 
     @property

@@ -16,6 +16,7 @@ from riverrun.engine import inputs, record, retries
 from riverrun.engine.drive import Steps
 from riverrun.engine.effects import Call, Do, Sleep, Wait
 from riverrun.engine.hooks import run_hooks
+from riverrun.engine.naming import run_name
 from riverrun.engine.timeouts import DeadlineExceeded
 from riverrun.engine.tracebacks import strip
 from riverrun.logging import is_enabled, task_run_logger
@@ -133,7 +134,13 @@ class TaskRunLife:
             )
             TaskRunContext.var.set(context)
             if task.task_run_name is not None:
-                self._rename()
+                try:
+                    self._rename()
+                except Exception as error:  # noqa: BLE001 - the template is the user's code
+                    self.error = strip(error)
+                    self.state = self.failed(error)
+                    yield from self.finish()
+                    return
             if self._needs_storing():
                 yield from self._live_stored()
             else:
@@ -310,14 +317,12 @@ class TaskRunLife:
         return self.task.fn
 
     def _rename(self) -> None:
-        from riverrun.engine.naming import run_name
-
-        try:
-            name = run_name(self.task.task_run_name, self.parameters, f"task {self.task.name!r}")
-        except Exception as error:  # noqa: BLE001 - the template is the user's code; a run without its nice name still runs
-            self.logger.error("The run keeps its default name: %s", error)
-            return
-        record.update(self.run, name=name)
+        """Give the run its name from the task's template; raises what the template or function raises."""
+        name = run_name(self.task.task_run_name, self.parameters, f"task {self.task.name!r}")  # type: ignore[arg-type]
+        if self.held is None:
+            record.update(self.run, name=name)
+        else:
+            self.run.name = self.held[0].name = name
 
     def _take_value(self, value: Any) -> Steps:
         """The state that follows from what the function returned: data, a state, futures, or collections of them."""
