@@ -41,7 +41,11 @@ class IsolationLevel(_Upper):
 
 
 class CommitMode(_Upper):
-    """EAGER commits at the end of the transaction, LAZY with the outermost one, OFF only when told to."""
+    """When a transaction that went well commits.
+
+    EAGER: at its own end. LAZY: with the transaction around, at its own end if it is the outermost. OFF: as LAZY, but the
+    outermost one rolls back at its end unless it was told to commit.
+    """
 
     EAGER = auto()
     LAZY = auto()
@@ -265,31 +269,29 @@ class BaseTransaction:
     def _close(self, failed: bool) -> Steps:
         """The end of the `with` block."""
         try:
-            if failed or (self.commit_mode is CommitMode.OFF and not self._is_settled()):
+            if failed:
                 yield from self._own("rollback")
-            elif not self._is_settled():
-                joined = self._join() if self.commit_mode is CommitMode.LAZY else None
-                if joined is TransactionState.ROLLED_BACK:
-                    yield from self._own("rollback")
-                elif joined is not TransactionState.STAGED:
-                    yield from self._own("commit")
+            elif not self._is_settled() and (end := self._end_of_block()) is not None:
+                yield from self._own(end)
         finally:
             yield from self._own("reset")
 
-    def _is_settled(self) -> bool:
-        return self.state in (TransactionState.COMMITTED, TransactionState.ROLLED_BACK)
-
-    def _join(self) -> TransactionState | None:
-        """Leave the end to the transaction around; tells how that one ended if it already has."""
+    def _end_of_block(self) -> str | None:
+        """What to do at the end of a block that went well; None: it is left to the transaction around."""
+        if self.commit_mode is CommitMode.EAGER:
+            return "commit"
         parent = self._parent
         if parent is None:
-            return None
+            return "rollback" if self.commit_mode is CommitMode.OFF else "commit"
         with parent._joining:
             if parent._closing is None:
                 self.state = TransactionState.STAGED
-                return self.state
-            # it outlived the transaction around: work submitted there and not waited for
-            return parent._closing
+                return None
+        # it outlived the transaction around: work submitted there and not waited for
+        return "commit" if parent._closing is TransactionState.COMMITTED else "rollback"
+
+    def _is_settled(self) -> bool:
+        return self.state in (TransactionState.COMMITTED, TransactionState.ROLLED_BACK)
 
     def _reset(self) -> Steps:
         parent = self._parent
@@ -320,7 +322,9 @@ class BaseTransaction:
             for child in self.children:
                 yield child, "commit", {}
             for hook in self.on_commit_hooks:
-                yield from self._hook(hook, "commit")
+                if not (yield from self._hook(hook, "commit")):
+                    yield from self._own("rollback")
+                    return False
             if self.store is not None and self.key and self.write_on_commit:
                 yield from self._write()
         except SerializationError as error:
@@ -372,7 +376,7 @@ class BaseTransaction:
         return succeeded
 
     def _hook(self, hook: Hook, kind: str) -> Steps:
-        """Run a hook; False if it failed, which is logged and does no harm."""
+        """Run a hook; False if it failed, which is logged."""
         name = getattr(hook, "__name__", None) or getattr(getattr(hook, "func", None), "__name__", type(hook).__name__)
         aloud = getattr(hook, "log_on_run", True) is not False
         if aloud:

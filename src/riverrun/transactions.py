@@ -56,7 +56,7 @@ class Transaction(BaseTransaction):
         return self.store.read(key=self.key, holder=self._holder or None)
 
     def commit(self) -> bool:
-        """Commit what is inside, run the commit hooks, write the result. False, rolled back, if that failed."""
+        """Commit what is inside, run the commit hooks, write the result. If any of it fails, roll back and return False."""
         return bool(_drive(self._commit()))
 
     def rollback(self) -> bool:
@@ -93,7 +93,7 @@ class AsyncTransaction(BaseTransaction):
         return await self.store.aread(key=self.key, holder=self._holder or None)
 
     async def commit(self) -> bool:
-        """Commit what is inside, run the commit hooks, write the result. False, rolled back, if that failed."""
+        """Commit what is inside, run the commit hooks, write the result. If any of it fails, roll back and return False."""
         return bool(await _adrive(self._commit()))
 
     async def rollback(self) -> bool:

@@ -166,6 +166,16 @@ async def test_off(kind):
         assert await kind.call(txn.commit) is False
         assert await kind.call(txn.rollback) is False
     assert txn.is_committed()
+    async with kind() as outer:
+        async with kind(commit_mode=CommitMode.OFF) as inner:
+            pass
+        assert inner.is_staged()
+    assert inner.is_committed()
+    async with kind(commit_mode=CommitMode.OFF) as outer:
+        async with kind() as inner:
+            assert inner.commit_mode is CommitMode.OFF
+        await kind.call(outer.commit)
+    assert inner.is_committed()
 
 
 # -- rollback
@@ -302,9 +312,6 @@ async def test_commit_hooks(kind, caplog):
         await asyncio.sleep(0)
         told.append(("async", txn.key))
 
-    def bad(txn):
-        raise RuntimeError("whoops!")
-
     def silent(txn):
         told.append(("silent", txn.key))
 
@@ -312,13 +319,28 @@ async def test_commit_hooks(kind, caplog):
     async with kind(key="outer") as outer:
         async with kind(key="inner") as inner:
             inner.stage(1, on_commit_hooks=[tell])
-        outer.stage(2, on_commit_hooks=[bad, atell, silent])
+        outer.stage(2, on_commit_hooks=[atell, silent])
     assert told == [("sync", "inner"), ("async", "outer"), ("silent", "outer")]
     assert outer.is_committed()
     assert "Running commit hook 'tell'" in caplog.text
     assert "Commit hook 'tell' finished running successfully" in caplog.text
-    assert "An error was encountered while running commit hook 'bad'" in caplog.text
     assert "silent" not in caplog.text
+
+
+@run
+async def test_a_failing_commit_hook_rolls_back(kind, store, caplog):
+    told = []
+
+    def bad(txn):
+        raise RuntimeError("whoops!")
+
+    async with kind(key="k", store=store) as txn:
+        txn.stage(2, on_commit_hooks=[bad], on_rollback_hooks=[told.append])
+    assert txn.is_rolled_back()
+    assert told == [txn]
+    assert not store.exists("k")
+    assert "An error was encountered while running commit hook 'bad'" in caplog.text
+    assert "whoops!" in caplog.text
 
 
 def test_an_async_hook_of_a_sync_transaction_without_a_loop():
