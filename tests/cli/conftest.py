@@ -15,6 +15,7 @@ import pytest
 from riverrun.base import config
 from riverrun.base.errors import RiverrunError
 from riverrun.cli import main
+from riverrun.client import journal
 
 #: writes two flow runs of one flow and one of another, with task runs, states and logs, at fixed instants
 WRITER = """
@@ -64,6 +65,11 @@ for number in range(30):
 going = flow_run("report", "slow-\\x1b[31msnail \u6f22\u5b57", 200)
 states(FLOW_RUN, going, ("PENDING", 200, None), ("RUNNING", 200.1, None))
 assert journal.flush(10)
+
+from riverrun.client.local import open_store
+
+with open_store(seconds=60) as store:
+    assert store.notes == []
 """
 
 
@@ -96,13 +102,6 @@ def filled(tmp_path_factory) -> Path:
     """A home whose store has the runs of `WRITER`. Not to be written to."""
     home = tmp_path_factory.mktemp("filled")
     subprocess.run([sys.executable, "-c", WRITER], env=environment(home), check=True, timeout=60)
-    subprocess.run(
-        [sys.executable, "-m", "riverrun", "flow", "ls"],
-        env=environment(home),
-        check=True,
-        timeout=60,
-        capture_output=True,
-    )
     return home
 
 
@@ -126,6 +125,7 @@ def place(tmp_path, monkeypatch):
     sys.path[:] = path
     monkeypatch.undo()
     config.reload()
+    journal.follow_settings()
 
 
 @pytest.fixture
@@ -138,6 +138,7 @@ def cli(capsys, monkeypatch):
         capsys.readouterr()
         with suppress(RiverrunError):  # the command is to say what is wrong with the settings
             config.reload()
+            journal.follow_settings()
         code = main([str(arg) for arg in args])
         return Result(code, *capsys.readouterr())
 

@@ -12,6 +12,9 @@ import pytest
 from riverrun import __version__
 from tests.cli.conftest import environment, started
 
+#: each test starts processes, which takes its time on a busy machine
+pytestmark = pytest.mark.timeout(60)
+
 #: modules that a start must not load; each is slow, or a noun that was not asked for
 HEAVY = {
     "alembic",

@@ -110,8 +110,7 @@ def test_a_file_with_one_flow_needs_no_name(cli, place):
 def test_an_entrypoint_that_names_no_flow(cli, script, place, entrypoint, says):
     (place / "empty.py").write_text("x = 1\n")
     result = cli("run", entrypoint)
-    assert result.code in {1, 2}
-    assert result.out == ""
+    assert (result.code, result.out) == (2, "")
     assert all(text in result.err for text in says), result.err
     assert "Traceback" not in result.err
 
@@ -246,6 +245,7 @@ def main():
 """
 
 
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals(process, place, number, code):
     (place / "waiting.py").write_text(WAITING)
@@ -256,8 +256,7 @@ def test_signals(process, place, number, code):
         assert child.stdout.readline() == "ready\n"
         child.send_signal(number)
         _out, error = child.communicate(timeout=60)
-        assert child.returncode in {code, -number}
-    if child.returncode == code:
-        assert "Traceback" not in error.rpartition("Interrupted")[2]
+        assert child.returncode == code
+    assert "Traceback" not in error
     runs = process("flow-run", "ls", "--json").document
     assert [run["state_type"] for run in runs] == ["CRASHED"]

@@ -110,15 +110,10 @@ def test_paths_are_absolute_and_know_the_home_directory(monkeypatch, tmp_path):
     assert setting.read("there/../where", "x") == tmp_path / "where"
 
 
-@given(st.lists(st.text(min_size=1)))
+@given(st.lists(st.text()))
 def test_any_list_of_texts_survives_being_written(items):
     loggers = config.TABLE["logging_extra_loggers"]
-    text = loggers.write(items)
-    assert loggers.read(text, "x") == items or not text.isprintable() or _has_surrogates(items)
-
-
-def _has_surrogates(items):
-    return any(0xD800 <= ord(character) < 0xE000 for item in items for character in item)
+    assert loggers.read(loggers.write(items), "x") == items
 
 
 @given(st.floats(min_value=0, allow_nan=False))

@@ -151,7 +151,7 @@ class Setting:
         if isinstance(value, bool):
             return "true" if value else "false"
         if isinstance(value, list):
-            if any(isinstance(item, str) and ("," in item or item != item.strip()) for item in value):
+            if any(isinstance(item, str) and not _is_plain(item) for item in value):
                 import msgspec
 
                 return msgspec.json.encode(value).decode()
@@ -222,6 +222,11 @@ def _path(value: Any) -> Path:
         raise TypeError
     # absolute at once: the working directory may change while the settings live
     return Path(os.path.abspath(os.path.expanduser(os.fspath(value))))  # noqa: PTH100, PTH111 - pathlib would keep `..`
+
+
+def _is_plain(item: str) -> bool:
+    """Whether an item of a list comes back from the comma-separated form as it was."""
+    return bool(item) and "," not in item and item == item.strip() and not item.startswith("[")
 
 
 def _texts(value: Any) -> list[str]:

@@ -35,7 +35,7 @@ def run(
     \b
     riverrun run etl.py:main --param day=2026-01-31 --param 'sizes=[1, 2]'
     """
-    from riverrun.base.errors import ScriptError
+    from riverrun.base.errors import MissingFlowError, ScriptError
     from riverrun.cli.entrypoint import load_flow, script_traceback
 
     try:
@@ -43,6 +43,8 @@ def run(
     except ScriptError as error:
         say(script_traceback(error))
         raise click.ClickException(f"{error.path!r} could not be loaded, it raised the error above.") from None
+    except MissingFlowError as error:
+        raise click.UsageError(str(error)) from None
     if run_name is not None:
         flow = flow.with_options(flow_run_name=run_name)
     parameters = _parameters(flow, params, params_json)
