@@ -16,7 +16,7 @@ from riverrun.server.ingest import ingest
 from riverrun.server.logs import queries as logs
 from riverrun.server.runs import queries
 from riverrun.wire.spool import SEGMENT, spools
-from tests.store.make import contents, make_flow_run, make_story
+from tests.store.make import COMPLETED, contents, make_flow_run, make_state, make_story, make_task_run
 
 
 def _journal(directory: Path, records: list, *, close: bool = True) -> Journal:
@@ -156,3 +156,64 @@ def test_the_journal_is_named_by_its_writer(database: Database, tmp_path: Path) 
     ingest(database, tmp_path)
     with database.read() as connection:
         assert connection.execute(sa.select(tables.journal_writer.c.id)).scalar() == UUID(bytes=journal.writer)
+
+
+_DYING = """
+import os, pathlib, signal, sys
+from riverrun.client.journal import Journal, Options
+from tests.store.make import *
+flow_run = make_flow_run()
+done, working, waiting = (make_task_run(flow_run, number) for number in range(3))
+journal = Journal(Options(pathlib.Path(sys.argv[1])))
+journal.append_all([flow_run, make_state(flow_run, RUNNING), done, working, waiting])
+journal.append_all([make_state(done, COMPLETED), make_state(working, RUNNING)])
+journal.append_all([make_state(waiting, SCHEDULED, details={"scheduled_time": "2030-01-01T00:00:00Z"})])
+journal.append(make_log(working, "still at it"))
+print(working.id.hex(), flush=True)
+if sys.argv[2] == "die":
+    os.kill(os.getpid(), signal.SIGKILL)
+sys.stdin.readline()
+journal.close()
+"""
+
+
+def _process(directory: Path, end: str) -> subprocess.Popen:
+    command = [sys.executable, "-c", _DYING, str(directory), end]
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
+    )
+
+
+def test_the_unfinished_runs_of_a_killed_process_have_crashed(database: Database, tmp_path: Path) -> None:
+    process = _process(tmp_path, "die")
+    working, _ = process.communicate()
+    ingest(database, tmp_path)
+    with database.read() as connection:
+        (flow_run,) = queries.flow_runs(connection, LOCAL)
+        tasks = {run.name: run for run in queries.task_runs(connection, LOCAL)}
+        (line,) = logs.logs(connection, LOCAL)
+    assert {name: run.state_name for name, run in tasks.items()} == {
+        "load-0": "Completed",
+        "load-1": "Crashed",
+        "load-2": "Scheduled",  # what waits for its time needs no process
+    }
+    assert (flow_run.state_name, flow_run.end_time > line.timestamp) == ("Crashed", True)
+    assert "killed" in flow_run.state.message
+    before = contents(database)
+    assert ingest(database, tmp_path).counts.records == 0
+    assert contents(database) == before
+    # another process had taken the task over and says so only now: its word counts
+    late = make_task_run(None, id=bytes.fromhex(working.strip()))
+    _journal(tmp_path, [make_state(late, COMPLETED, timestamp=late.created + 10**9)])
+    ingest(database, tmp_path)
+    with database.read() as connection:
+        assert queries.find_task_run(connection, LOCAL, "load-1").state_name == "Completed"
+
+
+def test_the_runs_of_a_living_process_go_on(database: Database, tmp_path: Path) -> None:
+    process = _process(tmp_path, "live")
+    assert process.stdout.readline()
+    ingest(database, tmp_path)
+    with database.read() as connection:
+        assert queries.flow_runs(connection, LOCAL)[0].state_name == "Running"
+    process.communicate("go\n")

@@ -2,14 +2,12 @@
 
 import time
 from pathlib import Path
-from uuid import UUID
 
-import sqlalchemy as sa
 from msgspec import Struct, field
 
-from riverrun.server.db import tables
 from riverrun.server.db.engine import Database
 from riverrun.server.db.scope import LOCAL, Scope
+from riverrun.server.ingest.settle import next_seq, settle
 from riverrun.server.ingest.unit import Counts
 from riverrun.server.ingest.units import UNIT_RECORDS, apply, cut
 from riverrun.wire.spool import Spool, spools, sweep
@@ -70,6 +68,8 @@ def ingest(database: Database, journal_dir: Path, *, seconds: float | None = Non
 
 def _ingest_spool(database: Database, spool: Spool, scope: Scope, counts: Counts, deadline: float | None) -> bool:
     """Ingest one spool and free what is stored; false when time was up before its end."""
+    # asked before reading: what a process writes between its last record read here and its death must not be missed
+    dead = spool.is_dead()
     done = next_seq(database, spool.writer) - 1
     freed = spool.released
     finished = True
@@ -82,13 +82,8 @@ def _ingest_spool(database: Database, spool: Spool, scope: Scope, counts: Counts
         if done - freed >= _RELEASE_EVERY:
             spool.release(done)
             freed = done
-    if done:
+    if finished and dead:
+        counts.add(settle(database, scope, spool.writer))
+    if done or dead:
         spool.release(done)
     return finished
-
-
-def next_seq(database: Database, writer: bytes) -> int:
-    """The first sequence number of a journal that the store has not ingested."""
-    statement = sa.select(tables.journal_writer.c.next_seq).where(tables.journal_writer.c.id == UUID(bytes=writer))
-    with database.read() as connection:
-        return connection.execute(statement).scalar() or 1

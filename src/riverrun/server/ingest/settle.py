@@ -1,0 +1,80 @@
+"""Runs that a dead process left behind: their last state becomes Crashed, so that nobody waits for them.
+
+A process that is killed cannot say so. When its spool is read to the end and its writer certainly writes no more, the runs
+whose latest state it told of and that are still on the way have ended with it. A state of another journal that arrives later
+is put in order by its time like any other, so this never overrules a process that lived on.
+"""
+
+import hashlib
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from riverrun.base.ids import uuid7
+from riverrun.server.db.engine import Database
+from riverrun.server.db.scope import Scope
+from riverrun.server.db.tables import journal_writer, log, task_run
+from riverrun.server.ingest.unit import Counts
+from riverrun.server.ingest.units import apply, cut
+from riverrun.server.ingest.write import KINDS
+from riverrun.wire.journal import FLOW_RUN, StateRecord, encode
+from riverrun.wire.states import TYPE_CODES, StateType
+
+#: states that only a living process can leave; a Scheduled or Paused run may well wait without one
+_ON_THE_WAY = [TYPE_CODES[kind] for kind in (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING)]
+_CRASHED = TYPE_CODES[StateType.CRASHED]
+_MESSAGE = "The process of this run ended without a word: it was killed, or its machine stopped."
+
+
+def settle(database: Database, scope: Scope, writer: bytes) -> Counts:
+    """Let the unfinished runs of a dead writer crash, at the instant of their last sign of life."""
+    records = []
+    with database.read() as connection:
+        for kind, spec in KINDS.items():
+            for row in _left_behind(connection, scope, spec.run, spec.state, writer):
+                instant = _last_sign(connection, kind, row) + 1
+                records.append(StateRecord(kind, row.id.bytes, uuid7().bytes, _CRASHED, instant, message=_MESSAGE))
+    counts = Counts()
+    if records:
+        # told by a journal of its own: numbers of the dead one stay free, in case it lives after all
+        teller = hashlib.blake2b(writer, digest_size=16, person=b"settle").digest()
+        first = next_seq(database, teller)
+        for unit in cut((seq, encode(record)) for seq, record in enumerate(records, start=first)):
+            counts.add(apply(database, scope, teller, unit))
+    return counts
+
+
+def next_seq(database: Database, writer: bytes) -> int:
+    """The first sequence number of a journal that the store has not ingested."""
+    statement = sa.select(journal_writer.c.next_seq).where(journal_writer.c.id == UUID(bytes=writer))
+    with database.read() as connection:
+        return connection.execute(statement).scalar() or 1
+
+
+def _left_behind(connection: sa.Connection, scope: Scope, run: sa.Table, state: sa.Table, writer: bytes) -> list[Any]:
+    writer_key = sa.select(journal_writer.c.key).where(journal_writer.c.id == UUID(bytes=writer)).scalar_subquery()
+    query = (
+        sa.select(run.c.id, run.c.key, run.c.state_timestamp)
+        .join_from(run, state, sa.and_(state.c.run_key == run.c.key, state.c.seq == run.c.state_seq))
+        .where(
+            run.c.workspace_id == scope.workspace_id,
+            run.c.state_type.in_(_ON_THE_WAY),
+            state.c.writer_key == writer_key,
+        )
+        .order_by(run.c.key)
+    )
+    return list(connection.execute(query).all())
+
+
+def _last_sign(connection: sa.Connection, kind: int, row: Any) -> int:
+    """The latest instant that the store knows of a run: its state, its log, for a flow run the states of its tasks."""
+    column = log.c.flow_run_key if kind == FLOW_RUN else log.c.task_run_key
+    signs: list[int | None] = [
+        row.state_timestamp,
+        connection.execute(sa.select(sa.func.max(log.c.timestamp)).where(column == row.key)).scalar(),
+    ]
+    if kind == FLOW_RUN:
+        tasks = sa.select(sa.func.max(task_run.c.state_timestamp)).where(task_run.c.flow_run_key == row.key)
+        signs.append(connection.execute(tasks).scalar())
+    return max(sign for sign in signs if sign is not None)
