@@ -52,7 +52,7 @@ class Databases:
 
     def create(self, template: str = "template1") -> str:
         name = f"{self.prefix}{next(self.numbers)}"
-        self.server.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY wal_log')
+        self.server.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         head, _, query = self.url.partition("?")
         return f"{head.rpartition('/')[0]}/{name}" + (f"?{query}" if query else "")
 

@@ -1,7 +1,7 @@
 """Column types that both databases share.
 
 Ids are 16 bytes: `uuid` on PostgreSQL, a blob on SQLite (SQLAlchemy's own `Uuid` would be 32 characters there). Instants and
-durations are integer microseconds on both (docs/adr/0004). JSON documents are text that the database never parses here.
+durations are integer microseconds on both (docs/adr/0005). JSON documents are text that the database never parses here.
 """
 
 from typing import Any
