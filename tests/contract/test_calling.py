@@ -400,16 +400,36 @@ def test_recursion(colour: Colour, kind: str) -> None:
 
 
 @riverrun_only("nested calls to a depth of 150 (SDK-NOTES 10)")
-def test_deep_nesting(colour: Colour) -> None:
-    @colour.task
-    async def down(n: int) -> int:
-        return 0 if n == 0 else 1 + await colour(down, n - 1)
+def test_deep_nesting() -> None:
+    """Written out for both colours: the frames of `Colour` would count."""
 
-    @colour.flow
-    async def main() -> int:
-        return await colour(down, 150)
+    @task
+    def down(n: int) -> int:
+        return 0 if n == 0 else 1 + down(n - 1)
 
-    assert colour.run(main) == 150
+    @task
+    async def adown(n: int) -> int:
+        return 0 if n == 0 else 1 + await adown(n - 1)
+
+    @flow
+    def main() -> int:
+        return down(150)
+
+    @flow
+    async def amain() -> int:
+        return await adown(150)
+
+    assert main() == 150
+    assert asyncio.run(amain()) == 150
+
+
+@riverrun_only("nested calls to a depth of 150 (SDK-NOTES 10)")
+def test_deep_nesting_of_flows() -> None:
+    @flow
+    def down(n: int) -> int:
+        return 0 if n == 0 else 1 + down(n - 1)
+
+    assert down(50) == 50
 
 
 def test_endless_recursion_is_an_exception_of_the_run(colour: Colour) -> None:

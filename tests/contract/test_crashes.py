@@ -124,19 +124,24 @@ def test_control_c(tmp_path: Path, case: str) -> None:
     if not ON_PEER:
         states = recorded(tmp_path / "home")
         assert set(states) <= {"the flow run", "the task run"}
-        assert all(kinds[-1] in {"CRASHED", "CANCELLED"} for kinds in states.values()), states
+        # a submitted task that cannot be stopped runs to its end in its thread, and says so
+        ends = {"CRASHED", "CANCELLED", "COMPLETED"} if case == "submitted task" else {"CRASHED", "CANCELLED"}
+        assert all(kinds[-1] in ends for kinds in states.values()), states
+        assert states.get("the flow run", ["CRASHED"])[-1] == "CRASHED"
 
 
 @pytest.mark.parametrize("case", BODIES)
 def test_termination(tmp_path: Path, case: str) -> None:
     code, printed = interrupt(tmp_path, BODIES[case], signal.SIGTERM)
-    assert code in {-signal.SIGTERM, 143}
+    assert code in ({-signal.SIGTERM, 143, 1} if ON_PEER else {-signal.SIGTERM, 143})
     if not ON_PEER:
         if case != "task alone":
             assert "hook crashed Crashed" in printed
         states = recorded(tmp_path / "home")
         assert states
-        assert all(kinds[-1] in {"CRASHED", "CANCELLED"} for kinds in states.values()), states
+        ends = {"CRASHED", "CANCELLED", "COMPLETED"} if case == "submitted task" else {"CRASHED", "CANCELLED"}
+        assert all(kinds[-1] in ends for kinds in states.values()), states
+        assert states.get("the flow run", ["CRASHED"])[-1] == "CRASHED"
 
 
 @pytest.mark.skipif(ON_PEER, reason="the journal is riverrun's")

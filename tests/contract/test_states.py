@@ -217,5 +217,5 @@ def test_exception_to_states() -> None:
 
 @riverrun_only("a state's message says which run and what is missing")
 def test_unfinished_message_names_the_state() -> None:
-    with pytest.raises(exceptions.UnfinishedRun, match="Running"):
+    with pytest.raises(exceptions.UnfinishedRun, match=r"(?i)running"):
         states.Running().result()
