@@ -17,7 +17,7 @@ from riverrun.engine.flow_run import FlowRunLife
 from riverrun.engine.parameters import Signature, validate
 from riverrun.engine.run import arun_flow, run_flow
 from riverrun.task_runners.threads import ThreadPoolTaskRunner
-from riverrun.tasks import Task, being_drawn, check_hooks, colour
+from riverrun.tasks import Task, being_drawn, check_count, check_hooks, check_seconds, colour
 from riverrun.utilities.annotations import NotSet
 
 if TYPE_CHECKING:
@@ -99,13 +99,18 @@ class Flow(Generic[P, R]):
             setattr(self, f"{kind}_hooks", list(fns or ()))
         self.flow_run_name = flow_run_name
         self._version = version
-        self.retries = settings().flows_default_retries if retries is None else retries
+        owner = f"flow {self.name!r}"
+        self.retries = settings().flows_default_retries if retries is None else check_count("retries", retries, owner)
         self.retry_delay_seconds: float = (
-            settings().flows_default_retry_delay_seconds if retry_delay_seconds is None else retry_delay_seconds
+            settings().flows_default_retry_delay_seconds
+            if retry_delay_seconds is None
+            else check_seconds("retry_delay_seconds", retry_delay_seconds, owner)
         )
         runner = ThreadPoolTaskRunner() if task_runner is None else task_runner
         self.task_runner: TaskRunner[Any] = runner() if isinstance(runner, type) else runner
-        self.timeout_seconds = None if timeout_seconds is None else float(timeout_seconds)
+        self.timeout_seconds = (
+            None if timeout_seconds is None else check_seconds("timeout_seconds", timeout_seconds, owner)
+        )
         self.should_validate_parameters = validate_parameters
         if persist_result is None and (result_storage is not None or result_serializer is not None):
             persist_result = True

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, cas
 from riverrun.base.backoff import exponential_backoff
 from riverrun.base.config import settings
 from riverrun.context import FlowRunContext
+from riverrun.engine.drive import drive
+from riverrun.engine.interrupts import gate, in_main_thread
 from riverrun.engine.parameters import Signature
 from riverrun.engine.run import arun_task, run_task
 from riverrun.engine.task_run import TaskRunLife
@@ -115,7 +117,9 @@ class Task(Generic[P, R]):
         self.cache_expiration = cache_expiration
         self.refresh_cache = refresh_cache
         self.cache_result_in_memory = cache_result_in_memory
-        self.timeout_seconds = None if timeout_seconds is None else float(timeout_seconds)
+        self.timeout_seconds = (
+            None if timeout_seconds is None else check_seconds("timeout_seconds", timeout_seconds, f"task {self.name!r}")
+        )
         self.log_prints = log_prints
         self.viz_return_value = viz_return_value
         self.asset_deps = list(asset_deps or ())
@@ -138,13 +142,16 @@ class Task(Generic[P, R]):
     def _set_retries(
         self, retries: int | None, delay: RetryDelays, jitter: float | None, condition: Callable[..., Any] | None
     ) -> None:
-        self.retries = settings().tasks_default_retries if retries is None else retries
+        owner = f"task {self.name!r}"
+        self.retries = settings().tasks_default_retries if retries is None else check_count("retries", retries, owner)
         if delay is None:
             delay = settings().tasks_default_retry_delay_seconds
         if callable(delay):
             delay = delay(self.retries)
         self.retry_delay_seconds: float | list[float] = (
-            delay if isinstance(delay, int | float) else [float(seconds) for seconds in delay]
+            [check_seconds("retry_delay_seconds", seconds, owner) for seconds in delay]
+            if isinstance(delay, Sequence) and not isinstance(delay, str)
+            else check_seconds("retry_delay_seconds", delay, owner)
         )
         if isinstance(self.retry_delay_seconds, list) and len(self.retry_delay_seconds) > MAX_RETRY_DELAYS:
             raise ValueError(f"Can not configure more than {MAX_RETRY_DELAYS} retry delays per task (task {self.name!r}).")
@@ -350,7 +357,12 @@ class Task(Generic[P, R]):
             return start(lambda: TaskRunLife(self, args, kwargs, parameters, wait_for), return_state=return_state)
         if self.isasync:
             return arun_task(self, args, kwargs, parameters, wait_for, return_state)
-        return run_task(TaskRunLife(self, args, kwargs, parameters, wait_for), return_state)
+        life = TaskRunLife(self, args, kwargs, parameters, wait_for)
+        life.open()
+        if not gate.depth and in_main_thread():
+            return run_task(life, return_state)
+        drive(life)  # here and not a call further down: tasks that call tasks need the depth of the stack
+        return life.outcome(return_state)
 
     def submit(self, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any) -> Any:
         """Hand a run to the flow's task runner and go on: a future, or with `return_state=True` the final state.
@@ -457,6 +469,28 @@ def check_hooks(owner: str, hooks: Mapping[str, Any]) -> None:
                     f"Expected callables in '{kind}'; got {type(fn).__name__} instead. Please provide a list of hooks to"
                     f" '{kind}' of {owner}:\n\n@decorator({kind}=[hook1, hook2])"
                 )
+
+
+def check_seconds(option: str, value: Any, owner: str) -> float:
+    """A duration from an option; raises TypeError or ValueError that names it."""
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"`{option}` of {owner} must be a number of seconds, not {value!r}.") from None
+    if not seconds >= 0:  # NaN too
+        raise ValueError(f"`{option}` of {owner} must be >= 0 seconds, not {value!r}.")
+    return seconds
+
+
+def check_count(option: str, value: Any, owner: str) -> int:
+    """A whole number from an option; raises TypeError or ValueError that names it."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"`{option}` of {owner} must be a whole number, not {value!r}.")
+    if value < 0:
+        raise ValueError(f"`{option}` of {owner} must be >= 0, not {value!r}.")
+    return value
 
 
 def _is_no_cache(policy: Any) -> bool:

@@ -108,11 +108,15 @@ class BaseTransaction:
         self.overwrite = overwrite
         self._logger = logger
         self.write_on_commit = write_on_commit
+        #: why the commit became a rollback
+        self.failure: Exception | None = None
         self._parent: BaseTransaction | None = None
         self._values: dict[str, Any] = {}
         self._staged_value: Any = None
         self._holder = ""
         self._locked = False
+        #: why it could not be committed, where that is what it was rolled back for
+        self.failure: BaseException | None = None
         #: guards the moment at which children can no longer join
         self._joining = threading.Lock()
         self._closing: TransactionState | None = None
@@ -328,6 +332,7 @@ class BaseTransaction:
             if self.store is not None and self.key and self.write_on_commit:
                 yield from self._write()
         except SerializationError as error:
+            self.failure = error
             self.logger.warning(
                 "The result of transaction %r cannot be stored: %s The code goes on, but the transaction is rolled back.",
                 self.key,
@@ -336,9 +341,11 @@ class BaseTransaction:
             yield from self._own("rollback")
             return False
         except BaseException as error:  # of a child, of the storage, or from outside
+            self.failure = error
             yield from self._own("rollback")
             if not isinstance(error, Exception):
                 raise
+            self.failure = error
             self.logger.error("An error was encountered while committing transaction %r", self.key, exc_info=error)
             return False
         self.state = TransactionState.COMMITTED
@@ -384,6 +391,8 @@ class BaseTransaction:
         try:
             yield hook, None, {"transaction": self}
         except Exception as error:
+            if kind == "commit":
+                self.failure = error
             self.logger.error("An error was encountered while running %s hook %r", kind, name, exc_info=error)
             return False
         if aloud:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from riverrun.base.clock import now
-from riverrun.base.errors import FlowRunTimeoutError, UnfinishedRun
+from riverrun.base.errors import FailedRun, FlowRunTimeoutError, UnfinishedRun
 from riverrun.base.ids import uuid7
 from riverrun.base.names import run_name as random_name
 from riverrun.client import journal
@@ -21,10 +21,10 @@ from riverrun.engine.timeouts import DeadlineExceeded
 from riverrun.engine.naming import run_name
 from riverrun.engine.parameters import serialize
 from riverrun.engine.tracebacks import strip
+from riverrun.futures import resolve_futures_to_states
 from riverrun.logging import flow_run_logger
 from riverrun.rules import flow_run as rules
 from riverrun.states import (
-    NONE_RESULT,
     Failed,
     Pending,
     Running,
@@ -35,10 +35,13 @@ from riverrun.states import (
     return_value_to_state,
 )
 from riverrun.wire.runs import FlowRun, RunPolicy, TaskRun
-from riverrun.wire.states import StateType
+from riverrun.wire.states import BaseState, StateType
 
 if TYPE_CHECKING:
     from riverrun.flows import Flow
+
+#: types of states that a function can't end its run with
+_UNDER_WAY = frozenset({StateType.PENDING, StateType.RUNNING, StateType.CANCELLING})
 
 
 class FlowRunLife:
@@ -57,6 +60,7 @@ class FlowRunLife:
         "run",
         "sources",
         "state",
+        "streamed",
         "tags",
         "upstream",
         "value",
@@ -104,6 +108,8 @@ class FlowRunLife:
         self.error: BaseException | None = None
         self.interrupt: BaseException | None = None
         self.context: FlowRunContext | None = None
+        #: whether a generator's items go to the caller one by one (engine.streams)
+        self.streamed = False
 
     # -- what happens ------------------------------------------------------------------------------------------------
 
@@ -241,9 +247,12 @@ class FlowRunLife:
             yield wait
             if wait.error is not None:
                 raise wait.error
-        self.state = state = return_value_to_state(value)
-        if state.type is StateType.COMPLETED:
-            self.value = None if state.data is NONE_RESULT else state.data
+        # what the caller gets: data as it is, states in the place of futures
+        self.value = resolve_futures_to_states(value) if futures else value
+        self.state = state = return_value_to_state(self.value)
+        if state.type in _UNDER_WAY:
+            self.error = FailedRun(f"The flow returned the state {state.name!r}, which is not the end of a run.")
+            self.state = exception_to_failed_state(self.error)
 
     def _finish(self, state: State[Any]) -> Steps:
         """Store the result if that is asked for, enter the final state, run the hooks."""
@@ -257,10 +266,8 @@ class FlowRunLife:
                 if not isinstance(do.error, Exception):
                     self._crash(do.error)
                     return
-                self.error = strip(do.error)
-                self.state = state = Failed(
-                    message=f"The flow ran to its end but its result could not be stored: {do.error}", data=do.error
-                )
+                state.message = f"The flow ran, but its result was not kept: {do.error}"
+                self.logger.error("%s", state.message)
         self._enter(state)
         log = self.logger.info if state.type is StateType.COMPLETED else self.logger.error
         log("Finished in state %s", state)
@@ -298,9 +305,9 @@ class FlowRunLife:
             return self.state
         if self.error is not None:
             raise self.error
-        if not self.state.is_final():
+        if not self.state.is_final() and not self.state.is_paused():
             raise UnfinishedRun(f"Flow run {self.run.name!r} did not run: {self.state.message}")
-        return get_state_result(self.state)
+        return get_state_result(self.state) if isinstance(self.value, BaseState) else self.value
 
     # -- steps -------------------------------------------------------------------------------------------------------
 

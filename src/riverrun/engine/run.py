@@ -13,14 +13,11 @@ if TYPE_CHECKING:
 
 
 def run_task(life: TaskRunLife, return_state: bool) -> Any:
-    """Run a sync task in the current thread."""
-    life.open()
-    if gate.depth or not in_main_thread():
+    """Run a sync task that is the outermost run of the main thread; others are driven by `Task.__call__` itself."""
+    journal.follow_settings()
+    with guard():
         drive(life)
-    else:
-        with guard():
-            drive(life)
-    return life.outcome(return_state)
+        return life.outcome(return_state)
 
 
 async def arun_task(
@@ -36,29 +33,34 @@ async def arun_task(
     life.open()
     if gate.depth or not in_main_thread():
         await adrive(life)
-    else:
-        with guard(asynchronous=True):
-            await adrive(life)
-    return life.outcome(return_state)
+        return life.outcome(return_state)
+    journal.follow_settings()
+    with guard(asynchronous=True):
+        await adrive(life)
+        return life.outcome(return_state)
 
 
 def run_flow(life: "FlowRunLife", return_state: bool) -> Any:
     """Run a sync flow in the current thread."""
+    if life.outermost:
+        journal.follow_settings()
     with guard():
         try:
             drive(life)
         finally:
             if life.outermost:
                 journal.flush()
-    return life.outcome(return_state)
+        return life.outcome(return_state)
 
 
 async def arun_flow(life: "FlowRunLife", return_state: bool) -> Any:
     """Run an async flow on the running loop."""
+    if life.outermost:
+        journal.follow_settings()
     with guard(asynchronous=True):
         try:
             await adrive(life)
         finally:
             if life.outermost:
                 journal.flush()
-    return life.outcome(return_state)
+        return life.outcome(return_state)

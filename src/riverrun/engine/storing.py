@@ -136,7 +136,9 @@ class TaskStoring:
             on_commit_hooks=list(task.on_commit_hooks),
         )
         yield from self._end(failed=False)
-        if result is not data and not self.transaction.is_rolled_back():
+        if self.transaction.failure is not None:
+            state.message = f"The task ran, but its result was not kept: {self.transaction.failure}"
+        elif result is not data:
             state.data = result
 
     def abandon(self) -> None:
@@ -184,7 +186,7 @@ def _steps(steps: Generator[tuple[Any, str | None, dict[str, Any]], Any, Any]) -
 
 
 def store_flow_result(life: "FlowRunLife", state: State[Any]) -> None:
-    """Write a flow run's result and let the state refer to it. Raises SerializationError, or what the storage raises."""
+    """Write a flow run's result and let the state refer to it; raises what the serializer or the storage raises."""
     if state.type is not StateType.COMPLETED or isinstance(state.data, ResultRecord) or life.context is None:
         return
     store = life.context.result_store

@@ -16,6 +16,7 @@ def stream(make_life: Callable[[], Any], *, return_state: bool = False) -> Gener
     """A sync generator whose items are those of the user's generator and whose end is the end of the run."""
     context = copy_context()
     life = context.run(make_life)
+    life.streamed = True
     context.run(life.open)
     steps = context.run(life.live)
     try:
@@ -64,6 +65,7 @@ async def astream(make_life: Callable[[], Any], *, return_state: bool = False) -
     """An async generator whose items are those of the user's and whose end is the end of the run."""
     context = copy_context()
     life = context.run(make_life)
+    life.streamed = True
     context.run(life.open)
     steps = context.run(life.live)
     try:

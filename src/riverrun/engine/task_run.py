@@ -7,9 +7,10 @@ with cache and result, retries, hooks) are steps of their own that the straight 
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from riverrun.base.errors import TaskRunTimeoutError, UnfinishedRun
+from riverrun.base.errors import FailedRun, TaskRunTimeoutError, UnfinishedRun
 from riverrun.client import journal
 from riverrun.context import FlowRunContext, TagsContext, TaskRunContext
 from riverrun.engine import inputs, record, retries
@@ -21,7 +22,6 @@ from riverrun.engine.timeouts import DeadlineExceeded
 from riverrun.engine.tracebacks import strip
 from riverrun.logging import is_enabled, task_run_logger
 from riverrun.states import (
-    NONE_RESULT,
     AwaitingRetry,
     Cancelled,
     Completed,
@@ -32,7 +32,6 @@ from riverrun.states import (
     State,
     exception_to_crashed_state,
     exception_to_failed_state,
-    get_state_result,
     return_value_to_state,
 )
 from riverrun.wire.runs import TaskRun
@@ -42,6 +41,10 @@ if TYPE_CHECKING:
     from riverrun.engine.storing import TaskStoring
     from riverrun.tasks import Task
 
+#: types of states that a function can't end its run with
+_UNDER_WAY = frozenset({StateType.PENDING, StateType.RUNNING, StateType.CANCELLING})
+
+#: types of values that are data, whatever is in them
 _SIMPLE = frozenset({type(None), bool, int, float, str, bytes, dict, tuple})
 
 
@@ -62,6 +65,7 @@ class TaskRunLife:
         "sources",
         "state",
         "storing",
+        "streamed",
         "tags",
         "task",
         "upstream",
@@ -101,6 +105,8 @@ class TaskRunLife:
         self.interrupt: BaseException | None = None
         self.context: TaskRunContext | None = None
         self.storing: TaskStoring | None = None
+        #: whether a generator's items go to the caller one by one (engine.streams)
+        self.streamed = False
         self.held: tuple[Any, ...] | None = None
         self.on_done: Callable[[State[Any]], object] | None = None
 
@@ -278,11 +284,10 @@ class TaskRunLife:
             return self.state
         if self.error is not None:
             raise self.error
-        if self.state.type is StateType.COMPLETED:
-            return self.value
         if not self.state.is_final():
             raise UnfinishedRun(f"Task run {self.run.name!r} did not run: {self.state.message}")
-        return get_state_result(self.state)
+        # as it was returned, also if that is a state or a future
+        return self.value
 
     # -- steps -------------------------------------------------------------------------------------------------------
 
@@ -314,7 +319,11 @@ class TaskRunLife:
         return True
 
     def _function(self) -> Callable[..., Any]:
-        return self.task.fn
+        """The user's function; a generator's is run to its end unless its items are handed out one by one."""
+        task = self.task
+        if not task.isgenerator or self.streamed:
+            return task.fn
+        return partial(_all_items_async if task.isasync else _all_items, task.fn)
 
     def _rename(self) -> None:
         """Give the run its name from the task's template; raises what the template or function raises."""
@@ -332,10 +341,11 @@ class TaskRunLife:
             yield wait
             if wait.error is not None:
                 raise wait.error
-        state = return_value_to_state(value)
-        self.state = state
-        if state.type is StateType.COMPLETED:
-            self.value = None if state.data is NONE_RESULT else state.data
+        self.value = value
+        self.state = state = return_value_to_state(value)
+        if state.type in _UNDER_WAY:
+            self.error = FailedRun(f"The task returned the state {state.name!r}, which is not the end of a run.")
+            self.state = exception_to_failed_state(self.error)
 
     def failed(self, error: Exception) -> State[Any]:
         logger = self.logger
@@ -361,3 +371,11 @@ class TaskRunLife:
     @property
     def logger(self) -> Any:
         return task_run_logger(self.run, self.task)
+
+
+def _all_items(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> list[Any]:
+    return list(fn(*args, **kwargs))
+
+
+async def _all_items_async(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> list[Any]:
+    return [item async for item in fn(*args, **kwargs)]
