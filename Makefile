@@ -36,10 +36,15 @@ test-fast: $(READY) ## the suite without slow tests and without PostgreSQL
 test-lowest: ## the fast suite with the lowest versions pyproject.toml allows
 	@scripts/test-lowest $(PYTHON) $(ARGS)
 
-check: $(READY) ## lint, format, types, floors: all that is judged without running
+check: lint format types floors ## lint, format, types, floors: all that is judged without running
+.PHONY: lint format types floors
+lint: $(READY)
 	@$(BIN)/ruff check .
+format: $(READY)
 	@$(BIN)/ruff format --check .
+types: $(READY)
 	@$(BIN)/mypy
+floors: $(READY)
 	@$(BIN)/lint-imports --no-cache
 
 fmt: $(READY) ## format, and mend what can be mended
