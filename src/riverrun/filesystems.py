@@ -11,7 +11,6 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from threading import Lock
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -174,6 +173,9 @@ class RemoteFileSystem(_Storage):
         self.settings = settings or {}
         self._filesystem: Any = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.basepath, self.settings)
+
     @property
     def filesystem(self) -> Any:
         """The fsspec file system, made on first use."""
@@ -239,12 +241,13 @@ class InMemoryFileSystem(_Storage):
 
     SCHEME: ClassVar[str] = "inmemory"
     _contents: ClassVar[dict[str, dict[str, bytes]]] = {}
-    _mutex: ClassVar[Any] = Lock()
 
     def __init__(self, name: str = "default") -> None:
         self.name = name
-        with self._mutex:
-            self._files = self._contents.setdefault(name, {})
+        self._files = self._contents.setdefault(name, {})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.name,)  # another process has a memory of its own
 
     def clear(self) -> None:
         """Forget all files."""

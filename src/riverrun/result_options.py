@@ -56,6 +56,11 @@ async def aget_default_result_storage() -> "WritableFileSystem":
     return get_default_result_storage()
 
 
+async def get_or_create_default_task_scheduling_storage() -> "WritableFileSystem":
+    """Where the parameters of tasks that run in the background go: the default storage."""
+    return get_default_result_storage()
+
+
 def resolve_result_storage(result_storage: ResultStorage | UUID) -> "WritableFileSystem":
     """A storage from itself, a path or an fsspec URL.
 
@@ -157,6 +162,8 @@ class _Names:
             return {} if context is None else context.parameters
         if name == "runtime":
             return runtime
+        if name == "riverrun":
+            return import_module("riverrun")
         if name in ("flow_run", "task_run", "deployment"):
             return import_module(f"riverrun.runtime.{name}")
         raise KeyError(name)

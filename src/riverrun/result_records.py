@@ -1,5 +1,6 @@
 """A stored value with its metadata, its forms as bytes, and a bounded memory of such records. No storage here."""
 
+import os
 from collections import OrderedDict
 from collections.abc import Mapping
 from datetime import datetime
@@ -253,6 +254,18 @@ class ResultRecord(Generic[R]):
         return f"ResultRecord(metadata={self.metadata!r}, result={self.result!r})"
 
 
+#: of all caches: held for a moment only, and one lock is easily made anew in a forked child
+_mutex = Lock()
+
+
+def _new_mutex() -> None:
+    global _mutex
+    _mutex = Lock()
+
+
+os.register_at_fork(after_in_child=_new_mutex)
+
+
 class ResultCache:
     """The records used last, at most so many and so many bytes (of their stored form, a measure of their size)."""
 
@@ -262,10 +275,12 @@ class ResultCache:
     def __init__(self) -> None:
         self._records: OrderedDict[Any, tuple[ResultRecord[Any], int]] = OrderedDict()
         self._bytes = 0
-        self._mutex = Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), ()  # another process starts with an empty one
 
     def get(self, key: Any) -> ResultRecord[Any] | None:
-        with self._mutex:
+        with _mutex:
             found = self._records.get(key)
             if found is None:
                 return None
@@ -273,7 +288,7 @@ class ResultCache:
             return found[0]
 
     def put(self, key: Any, record: ResultRecord[Any], size: int) -> None:
-        with self._mutex:
+        with _mutex:
             self._drop(key)
             if size > self.MAX_BYTES:
                 return
@@ -284,7 +299,7 @@ class ResultCache:
                 self._bytes -= dropped
 
     def drop(self, key: Any) -> None:
-        with self._mutex:
+        with _mutex:
             self._drop(key)
 
     def _drop(self, key: Any) -> None:
@@ -293,7 +308,7 @@ class ResultCache:
             self._bytes -= found[1]
 
     def clear(self) -> None:
-        with self._mutex:
+        with _mutex:
             self._records.clear()
             self._bytes = 0
 

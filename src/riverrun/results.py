@@ -25,6 +25,7 @@ from riverrun.result_options import (
     get_default_persist_setting_for_tasks,
     get_default_result_serializer,
     get_default_result_storage,
+    get_or_create_default_task_scheduling_storage,
     key_storage_of,
     resolve_result_storage,
     resolve_serializer,
@@ -57,6 +58,7 @@ __all__ = [
     "get_default_persist_setting_for_tasks",
     "get_default_result_serializer",
     "get_default_result_storage",
+    "get_or_create_default_task_scheduling_storage",
     "get_result_store",
     "resolve_result_storage",
     "resolve_serializer",
@@ -156,6 +158,9 @@ class ResultStore:
             setattr(twin, name, value)
         return twin
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_for_tasks": None}
+
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and all(
             getattr(self, name) == getattr(other, name)
@@ -165,8 +170,12 @@ class ResultStore:
     __hash__ = object.__hash__
 
     def __repr__(self) -> str:
-        fields = ("result_storage", "metadata_storage", "lock_manager", "cache_result_in_memory", "serializer")
-        return f"ResultStore({', '.join(f'{name}={getattr(self, name)!r}' for name in fields)})"
+        storage = self._default_storage if self._storage is None else self._storage
+        return (
+            f"ResultStore(result_storage={storage!r}, serializer={self._serializer!r},"
+            f" metadata_storage={self.metadata_storage!r}, lock_manager={self.lock_manager!r},"
+            f" cache_result_in_memory={self.cache_result_in_memory})"
+        )
 
     # -- stores of flows and tasks
 
@@ -197,10 +206,11 @@ class ResultStore:
         return self.update_for_task(task)
 
     def _updated(self, owner: Any, **update: Any) -> Self:
+        # resolved here, so that a wrong option fails before the user's code has run
         if (storage := getattr(owner, "result_storage", None)) is not None:
-            update["result_storage"] = storage
+            update["result_storage"] = resolve_result_storage(storage)
         if (serializer := getattr(owner, "result_serializer", None)) is not None:
-            update["serializer"] = serializer
+            update["serializer"] = resolve_serializer(serializer)
         if (cached := getattr(owner, "cache_result_in_memory", None)) is not None:
             update["cache_result_in_memory"] = cached
         return self.model_copy(update=update)

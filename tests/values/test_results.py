@@ -1,11 +1,14 @@
 """Result stores: written and read, bare or with metadata, gone, damaged, expired, too strange to store."""
 
 import asyncio
+import copy
 import json
+import pickle
 import threading
 from datetime import timedelta
 from types import SimpleNamespace
 
+import cloudpickle
 import pytest
 
 from riverrun.base.clock import now
@@ -384,6 +387,29 @@ def test_for_a_task_with_options(store, tmp_path):
     assert not changed.cache_result_in_memory
     assert changed.update_for_task(Task()).storage_key_fn() != "fixed"
     assert store.serializer == PickleSerializer()
+
+
+def test_wrong_options_of_a_task_are_told_before_it_runs(store):
+    for options in ({"result_serializer": "nonsense"}, {"result_storage": "nonsense"}):
+        with pytest.raises(ValueError, match="nonsense"):
+            store.update_for_task(Task(**options))
+    assert "nonsense" in repr(ResultStore(serializer="nonsense"))
+
+
+@pytest.mark.parametrize("dumps", [pickle.dumps, cloudpickle.dumps])
+def test_a_store_travels_to_another_process(tmp_path, dumps):
+    for storage in (
+        LocalFileSystem(basepath=tmp_path),
+        RemoteFileSystem(basepath="memory://x"),
+        InMemoryFileSystem("x"),
+    ):
+        store = fresh(storage, lock_manager=MemoryLockManager(), serializer="json")
+        store.write(1, key="k")
+        twin = pickle.loads(dumps(store.update_for_task(Task(result_storage_key="{parameters[x]}"))))
+        assert twin.model_copy(update={"storage_key_fn": store.storage_key_fn}) == store
+        assert len(twin.cache) == 0
+        assert twin.read("k").result == 1
+        assert copy.deepcopy(store) == store
 
 
 def test_for_a_flow(store):

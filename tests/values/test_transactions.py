@@ -451,6 +451,7 @@ async def test_a_value_that_cannot_be_stored_rolls_back(kind, store, caplog):
     assert txn.is_rolled_back()
     assert told == [txn]
     assert "value[0] of type 'lock'" in caplog.text
+    assert "value[0] of type 'lock'" in str(txn.failure)
 
 
 @run

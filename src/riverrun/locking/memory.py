@@ -38,6 +38,9 @@ class MemoryLockManager(LockManager):
         # one instance, made by __new__; there is nothing to set up again
         pass
 
+    def __reduce__(self) -> tuple[type[Self], tuple[()]]:
+        return type(self), ()  # another process has locks of its own
+
     def _reset(self) -> None:
         self._mutex = threading.Lock()
         self._locks = {}
@@ -155,7 +158,7 @@ class MemoryLockManager(LockManager):
     async def _asleep(self, key: str, event: "object", wake: Callable[[], None], deadline: float | None) -> bool:
         import asyncio
 
-        assert isinstance(event, asyncio.Event)  # noqa: S101 - for the type checker
+        assert isinstance(event, asyncio.Event)
         try:
             await asyncio.wait_for(event.wait(), self._wait_seconds(key, deadline))
         except TimeoutError:
