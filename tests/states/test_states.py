@@ -303,3 +303,44 @@ def test_group():
     assert not group.all_final()
     assert not group.all_completed()
     assert StateGroup([]).counts_message() == "total=0"
+
+
+class TestPersisted:
+    @pytest.fixture
+    def store(self, tmp_path):
+        from riverrun.results import ResultStore
+
+        return ResultStore(result_storage=str(tmp_path))
+
+    def test_records_and_metadata_give_the_value(self, store):
+        record = store.create_result_record([1, 2])
+        assert Completed(data=record).result() == [1, 2]
+        store.persist_result_record(record)
+        assert Completed(data=record.metadata).result() == [1, 2]
+
+        async def main():
+            return await Completed(data=record.metadata).aresult()
+
+        assert asyncio.run(main()) == [1, 2]
+
+    def test_a_stored_exception_is_raised(self, store):
+        record = store.create_result_record(ValueError("stored"))
+        store.persist_result_record(record)
+        for make in (Failed, Crashed, Cancelled):
+            with pytest.raises(ValueError, match="stored"):
+                make(data=record.metadata).result()
+            assert isinstance(make(data=record.metadata).result(raise_on_failure=False), ValueError)
+
+    def test_a_result_that_is_gone(self, store):
+        record = store.create_result_record(1)
+        with pytest.raises(MissingResult, match=str(record.metadata.storage_key)):
+            Completed(data=record.metadata).result(retry_result_failure=False)
+
+    def test_outcomes_with_a_store(self, store):
+        state = return_value_to_state(None, store)
+        assert state.result() is None
+        assert return_value_to_state([1], store, write_result=True).data.metadata.storage_key
+        assert return_value_to_state(state.data, store).data is state.data
+        assert return_value_to_state(Completed(data=1), store).result() == 1
+        failed = exception_to_failed_state(ValueError("x"), store, write_result=True)
+        assert isinstance(Failed(data=failed.data.metadata).result(raise_on_failure=False), ValueError)
