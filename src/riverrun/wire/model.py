@@ -4,7 +4,7 @@
 field of a user's pydantic model. What differs is listed in docs/migration.md.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Self
 
 import msgspec
@@ -20,6 +20,8 @@ class Model:
         import copy
 
         twin = copy.deepcopy(self) if deep else copy.copy(self)
+        if self.__struct_config__.frozen:  # type: ignore[attr-defined]
+            return msgspec.structs.replace(twin, **(update or {}))  # type: ignore[type-var]
         for name, value in (update or {}).items():
             setattr(twin, name, value)
         return twin
@@ -28,32 +30,38 @@ class Model:
         self,
         *,
         mode: str = "python",
-        include: set[str] | None = None,
-        exclude: set[str] | None = None,
+        include: Collection[str] | None = None,
+        exclude: Collection[str] | None = None,
         exclude_none: bool = False,
-        exclude_unset: bool = False,  # noqa: ARG002 - Structs do not remember what was set; kept for the signature
+        exclude_unset: bool = False,
+        exclude_defaults: bool = False,
+        **_options: Any,
     ) -> dict[str, Any]:
-        """The fields as a dictionary; `mode="json"` leaves only JSON types."""
+        """The fields as a dictionary; `mode="json"` leaves only JSON types.
+
+        Structs do not remember which fields were set: `exclude_unset` leaves out those that have their default, as
+        `exclude_defaults` does. Other options of pydantic are accepted and have no effect.
+        """
         fields: dict[str, Any] = {}
-        for name in self.__struct_fields__:  # type: ignore[attr-defined]
+        sparse = exclude_unset or exclude_defaults
+        for info in msgspec.structs.fields(type(self)):  # type: ignore[arg-type]
+            name = info.name
             value = getattr(self, name)
             if (include is not None and name not in include) or (exclude and name in exclude):
                 continue
-            if exclude_none and value is None:
+            if (exclude_none and value is None) or (sparse and _is_default(info, value)):
                 continue
-            if mode == "json":
-                value = msgspec.to_builtins(value, enc_hook=str)
-            elif isinstance(value, Model):
-                value = value.model_dump(exclude_none=exclude_none)
-            fields[name] = value
+            fields[name] = _json(value) if mode == "json" else _python(value, exclude_none, sparse)
         return fields
 
     def model_dump_json(self, **options: Any) -> str:
-        """The fields as a JSON document; takes the options of `model_dump`."""
-        return msgspec.json.encode(self.model_dump(**{**options, "mode": "json"})).decode()
+        """The fields as a JSON document; takes the options of `model_dump`, and `indent` in spaces."""
+        indent = options.pop("indent", None)
+        document = msgspec.json.encode(self.model_dump(**{**options, "mode": "json"}))
+        return (msgspec.json.format(document, indent=indent) if indent else document).decode()
 
     @classmethod
-    def model_validate(cls, obj: Any) -> Self:
+    def model_validate(cls, obj: Any, **_options: Any) -> Self:
         """An instance from an instance or a mapping; raises `msgspec.ValidationError` on a wrong field."""
         if isinstance(obj, cls):
             return obj
@@ -61,15 +69,56 @@ class Model:
 
     @classmethod
     def model_validate_json(cls, data: str | bytes) -> Self:
+        """An instance from a JSON document; raises `msgspec.ValidationError` on a wrong field."""
         return msgspec.json.decode(data, type=cls, strict=False)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
         from pydantic_core import core_schema
 
+        def validated(value: Any) -> Any:
+            try:
+                return cls.model_validate(value)
+            except msgspec.ValidationError as error:
+                # pydantic turns a ValueError into a ValidationError of its own that names the field
+                raise ValueError(str(error)) from error
+
         return core_schema.no_info_plain_validator_function(
-            cls.model_validate,
+            validated,
             serialization=core_schema.plain_serializer_function_ser_schema(
                 lambda value, info: value.model_dump(mode=info.mode), info_arg=True
             ),
         )
+
+
+def _is_default(info: msgspec.structs.FieldInfo, value: Any) -> bool:
+    if info.default is not msgspec.NODEFAULT:
+        return bool(value == info.default)
+    if info.default_factory is msgspec.NODEFAULT:
+        return False
+    # Factories such as `now` and `uuid7` give another value each time: those fields are always told.
+    return bool(value == info.default_factory())
+
+
+def _json(value: Any) -> Any:
+    """The value in JSON types; what has no JSON form stands as its text."""
+    try:
+        return msgspec.to_builtins(value, enc_hook=_text)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return _text(value)
+
+
+def _text(value: Any) -> Any:
+    dump = getattr(value, "model_dump", None)
+    return dump(mode="json") if dump is not None and not isinstance(value, type) else repr(value)
+
+
+def _python(value: Any, exclude_none: bool, sparse: bool) -> Any:
+    """The value with Structs inside it as dictionaries."""
+    if isinstance(value, Model):
+        return value.model_dump(exclude_none=exclude_none, exclude_defaults=sparse)
+    if type(value) in (list, tuple) and any(isinstance(item, Model) for item in value):
+        return type(value)(_python(item, exclude_none, sparse) for item in value)
+    if type(value) is dict:
+        return {key: _python(item, exclude_none, sparse) for key, item in value.items()}
+    return value
