@@ -181,3 +181,14 @@ def test_a_damaged_row_never_fails_its_page(database: Database) -> None:
     assert "cannot be read" in states[-1].message
     assert states[0].is_pending()
     assert T0 > 0
+
+
+def test_a_record_too_large_to_be_kept_whole_is_kept_in_part(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("riverrun.server.ingest.unit.ASIDE_BYTES", 100)
+    huge = msgspec.msgpack.encode([77, "x" * 1000])
+    ingest_records(database, WRITER, items([huge, make_flow_run()]))
+    (row,) = _aside(database)
+    assert bytes(row.payload) == huge[:100]
+    assert "first 100 bytes" in row.error

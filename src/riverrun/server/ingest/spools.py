@@ -82,7 +82,7 @@ def _ingest_spool(database: Database, spool: Spool, scope: Scope, counts: Counts
         if done - freed >= _RELEASE_EVERY:
             spool.release(done)
             freed = done
-    if finished and dead:
+    if finished and dead and spool.closed_at is None:
         counts.add(settle(database, scope, spool.writer))
     if done or dead:
         spool.release(done)

@@ -31,6 +31,8 @@ from riverrun.wire.journal import (
 from riverrun.wire.states import TYPES_BY_CODE
 
 _SCHEDULED = 1
+#: how much of a record is kept aside: what is too large for a database must at least not be so again
+ASIDE_BYTES = 16 * 1024 * 1024
 _LOST_COLUMNS = ("first", "last", "noticed", "writer_key", "why")
 _ASIDE_COLUMNS = ("seq", "noticed", "writer_key", "error", "payload")
 
@@ -177,7 +179,9 @@ class Unit:
             self.lost_rows.append((seq, seq, self.noticed, self.writer_key, f"not readable: {error}"))
             self.counts.lost += 1
         else:
-            self.aside_rows.append((seq, self.noticed, self.writer_key, str(error), bytes(payload)))
+            kept = bytes(payload[:ASIDE_BYTES])
+            why = str(error) if len(kept) == len(payload) else f"{error} (only the first {ASIDE_BYTES} bytes are kept)"
+            self.aside_rows.append((seq, self.noticed, self.writer_key, why, kept))
             self.counts.aside += 1
 
     def _note_gap(self, expected: int, seq: int, record: Any) -> None:
