@@ -132,6 +132,7 @@ class TaskRunContext(ContextModel):
         "log_prints",
         "parameters",
         "_store",
+        "own_transaction",
         "persist_result",
         "start_time",
         "task",
@@ -159,6 +160,8 @@ class TaskRunContext(ContextModel):
         self.log_prints = log_prints
         self.start_time = start_time
         self.flow_run_id: UUID | None = task_run.flow_run_id
+        #: the transaction of this run, where one was opened for it because user code asked (`transactions`)
+        self.own_transaction: Any = None
 
     @property
     def result_store(self) -> "ResultStore":

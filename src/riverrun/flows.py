@@ -259,12 +259,22 @@ class Flow(Generic[P, R]):
             return start(lambda: FlowRunLife(self, args, kwargs, parameters, wait_for), return_state=return_state)
         if self.isasync:
             return self._acall(args, kwargs, parameters, wait_for, return_state)
-        return run_flow(FlowRunLife(self, args, kwargs, parameters, wait_for), return_state)
+        life = FlowRunLife(self, args, kwargs, parameters, wait_for)
+        run_flow(life)
+        error, value = life.verdict(return_state)
+        if error is not None:
+            raise error
+        return value
 
     async def _acall(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], parameters: dict[str, Any], wait_for: Any, return_state: bool
     ) -> Any:
-        return await arun_flow(FlowRunLife(self, args, kwargs, parameters, wait_for), return_state)
+        life = FlowRunLife(self, args, kwargs, parameters, wait_for)
+        await arun_flow(life)
+        error, value = life.verdict(return_state)
+        if error is not None:
+            raise error
+        return value
 
     def as_task(self) -> Task[Any, Any]:
         """The task that stands for runs of this flow inside other flows."""
@@ -300,6 +310,14 @@ class Flow(Generic[P, R]):
         from riverrun.visualize import flow_picture
 
         return flow_picture(self, self.signature.bind(args, kwargs)).to_mermaid()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in {"signature", "__wrapped__"}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.__wrapped__ = self.fn
+        self.signature = Signature(self.fn, reserved=("return_state", "wait_for"))
 
     def __repr__(self) -> str:
         return f"<Flow {self.name!r}>"

@@ -356,13 +356,29 @@ class Task(Generic[P, R]):
             start = astream if self.isasync else stream
             return start(lambda: TaskRunLife(self, args, kwargs, parameters, wait_for), return_state=return_state)
         if self.isasync:
-            return arun_task(self, args, kwargs, parameters, wait_for, return_state)
+            return self._acall(args, kwargs, parameters, wait_for, return_state)
         life = TaskRunLife(self, args, kwargs, parameters, wait_for)
         life.open()
-        if not gate.depth and in_main_thread():
-            return run_task(life, return_state)
-        drive(life)  # here and not a call further down: tasks that call tasks need the depth of the stack
-        return life.outcome(return_state)
+        if gate.depth or not in_main_thread():
+            drive(life)  # here and not a call further down: tasks that call tasks need the depth of the stack
+        else:
+            run_task(life)
+        error, value = life.verdict(return_state)
+        if error is not None:
+            raise error
+        return value
+
+    async def _acall(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], parameters: dict[str, Any], wait_for: Any, return_state: bool
+    ) -> Any:
+        # the run comes into being when this is awaited
+        life = TaskRunLife(self, args, kwargs, parameters, wait_for)
+        life.open()
+        await arun_task(life)
+        error, value = life.verdict(return_state)
+        if error is not None:
+            raise error
+        return value
 
     def submit(self, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any) -> Any:
         """Hand a run to the flow's task runner and go on: a future, or with `return_state=True` the final state.
@@ -427,6 +443,14 @@ class Task(Generic[P, R]):
         current = settings()
         chosen = current.tasks_default_persist_result
         return current.results_persist_by_default if chosen is None else chosen
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in {"signature", "__wrapped__"}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.__wrapped__ = self.fn
+        self.signature = Signature(self.fn, reserved=("return_state", "wait_for"))
 
     def __repr__(self) -> str:
         return f"<Task {self.name!r}>"

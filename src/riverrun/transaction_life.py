@@ -65,6 +65,26 @@ class TransactionState(_Upper):
 active_transaction: ContextVar["BaseTransaction | None"] = ContextVar("transaction", default=None)
 
 
+def enclosing_transaction() -> "BaseTransaction | None":
+    """The innermost open transaction. A task run has one of its own, opened here when its code first needs it."""
+    active = active_transaction.get()
+    if active is not None:
+        return active
+    from riverrun.context import TaskRunContext
+
+    context = TaskRunContext.get()
+    if context is None:
+        return None
+    if context.own_transaction is None:
+        from riverrun.transactions import AsyncTransaction, Transaction
+
+        own = context.own_transaction = AsyncTransaction() if context.task.isasync else Transaction()
+        own.prepare_transaction()
+        own.state = TransactionState.ACTIVE
+        active_transaction.set(own)
+    return context.own_transaction  # type: ignore[no-any-return]
+
+
 class BaseTransaction:
     """What both kinds share; see `Transaction` for the arguments."""
 
@@ -234,7 +254,7 @@ class BaseTransaction:
     # -- the life of a transaction
 
     def _open(self) -> Steps:
-        self._parent = active_transaction.get()
+        self._parent = enclosing_transaction()
         self._closing = None
         self.prepare_transaction()
         active_transaction.set(self)
@@ -257,6 +277,7 @@ class BaseTransaction:
                 self._locked = True
         if not self.overwrite and (yield self.store, "exists", {"key": self.key}):
             self.state = TransactionState.COMMITTED
+            yield from self._unlock()  # there is nothing to write, others need not wait until the end
 
     def _outer_holder(self) -> str | None:
         """Who holds the lock on the same key among the transactions around: waiting for oneself would never end."""

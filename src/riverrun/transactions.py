@@ -14,7 +14,7 @@ from riverrun.transaction_life import (
     IsolationLevel,
     Steps,
     TransactionState,
-    active_transaction,
+    enclosing_transaction,
 )
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class AsyncTransaction(BaseTransaction):
 
 def get_transaction() -> BaseTransaction | None:
     """The innermost transaction that is open here, None if there is none."""
-    return active_transaction.get()
+    return enclosing_transaction()
 
 
 def _options(

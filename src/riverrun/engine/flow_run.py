@@ -4,6 +4,7 @@ Its transitions are decided by the same pure rules as a server's (`rules.flow_ru
 journal. A subflow run has a task run in its parent that mirrors its states, so that the parent's graph shows it.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -22,7 +23,7 @@ from riverrun.engine.naming import run_name
 from riverrun.engine.parameters import serialize
 from riverrun.engine.tracebacks import strip
 from riverrun.futures import resolve_futures_to_states
-from riverrun.logging import flow_run_logger
+from riverrun.logging import flow_run_logger, patch_print
 from riverrun.rules import flow_run as rules
 from riverrun.states import (
     Failed,
@@ -39,6 +40,8 @@ from riverrun.wire.states import BaseState, StateType
 
 if TYPE_CHECKING:
     from riverrun.flows import Flow
+
+_NOTHING: AbstractContextManager[None] = nullcontext()
 
 #: types of states that a function can't end its run with
 _UNDER_WAY = frozenset({StateType.PENDING, StateType.RUNNING, StateType.CANCELLING})
@@ -183,11 +186,8 @@ class FlowRunLife:
                 self.state = exception_to_failed_state(error, prefix="Flow run encountered an exception:")
                 yield from self._finish(self.state)
                 return
-        runner.__enter__()
-        try:
+        with runner, patch_print() if context.log_prints else _NOTHING:
             yield from self._attempts(runner)
-        finally:
-            runner.__exit__(None, None, None)
 
     def _attempts(self, runner: Any) -> Steps:
         """Run the user's function until a final state is accepted: the rules answer a failure with a retry."""
@@ -297,17 +297,25 @@ class FlowRunLife:
         if not self.state.is_final():
             self._crash(error)
 
-    def outcome(self, return_state: bool) -> Any:
-        """What the caller gets: the value or the state, or the exception raised."""
+    def verdict(self, return_state: bool) -> tuple[BaseException | None, Any]:
+        """What the caller gets: an exception to raise, or else the value or the state.
+
+        It is the caller that raises, so that no frame of the engine stands in the user's traceback.
+        """
         if self.interrupt is not None:
-            raise self.interrupt
+            return self.interrupt, None
         if return_state:
-            return self.state
+            return None, self.state
         if self.error is not None:
-            raise self.error
+            return self.error, None
         if not self.state.is_final() and not self.state.is_paused():
-            raise UnfinishedRun(f"Flow run {self.run.name!r} did not run: {self.state.message}")
-        return get_state_result(self.state) if isinstance(self.value, BaseState) else self.value
+            return UnfinishedRun(f"Flow run {self.run.name!r} did not run: {self.state.message}"), None
+        if not isinstance(self.value, BaseState):
+            return None, self.value
+        try:
+            return None, get_state_result(self.state)
+        except Exception as error:  # noqa: BLE001 - whatever the state holds is the flow's outcome
+            return strip(error), None
 
     # -- steps -------------------------------------------------------------------------------------------------------
 

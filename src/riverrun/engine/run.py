@@ -1,7 +1,8 @@
 """Starting lives: the outermost run guards the signals and leaves a flushed journal behind."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from riverrun.base.errors import TerminationSignal
 from riverrun.client import journal
 from riverrun.engine.drive import adrive, drive
 from riverrun.engine.interrupts import gate, guard, in_main_thread
@@ -9,39 +10,29 @@ from riverrun.engine.task_run import TaskRunLife
 
 if TYPE_CHECKING:
     from riverrun.engine.flow_run import FlowRunLife
-    from riverrun.tasks import Task
 
 
-def run_task(life: TaskRunLife, return_state: bool) -> Any:
-    """Run a sync task that is the outermost run of the main thread; others are driven by `Task.__call__` itself."""
+def run_task(life: TaskRunLife) -> None:
+    """Drive a sync task that is the outermost run of the main thread; others are driven by `Task.__call__` itself."""
     journal.follow_settings()
     with guard():
         drive(life)
-        return life.outcome(return_state)
+        _hand_on(life)
 
 
-async def arun_task(
-    task: "Task[Any, Any]",
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    parameters: dict[str, Any],
-    wait_for: Any,
-    return_state: bool,
-) -> Any:
-    """Run an async task on the running loop; the run comes into being when this is awaited."""
-    life = TaskRunLife(task, args, kwargs, parameters, wait_for)
-    life.open()
+async def arun_task(life: TaskRunLife) -> None:
+    """Drive an async task on the running loop."""
     if gate.depth or not in_main_thread():
         await adrive(life)
-        return life.outcome(return_state)
+        return
     journal.follow_settings()
     with guard(asynchronous=True):
         await adrive(life)
-        return life.outcome(return_state)
+        _hand_on(life)
 
 
-def run_flow(life: "FlowRunLife", return_state: bool) -> Any:
-    """Run a sync flow in the current thread."""
+def run_flow(life: "FlowRunLife") -> None:
+    """Drive a sync flow in the current thread."""
     if life.outermost:
         journal.follow_settings()
     with guard():
@@ -50,11 +41,11 @@ def run_flow(life: "FlowRunLife", return_state: bool) -> Any:
         finally:
             if life.outermost:
                 journal.flush()
-        return life.outcome(return_state)
+        _hand_on(life)
 
 
-async def arun_flow(life: "FlowRunLife", return_state: bool) -> Any:
-    """Run an async flow on the running loop."""
+async def arun_flow(life: "FlowRunLife") -> None:
+    """Drive an async flow on the running loop."""
     if life.outermost:
         journal.follow_settings()
     with guard(asynchronous=True):
@@ -63,4 +54,10 @@ async def arun_flow(life: "FlowRunLife", return_state: bool) -> Any:
         finally:
             if life.outermost:
                 journal.flush()
-        return life.outcome(return_state)
+        _hand_on(life)
+
+
+def _hand_on(life: "TaskRunLife | FlowRunLife") -> None:
+    """A SIGTERM that ended the run is raised inside the guard, which hands it on to the handler before ours."""
+    if isinstance(life.interrupt, TerminationSignal):
+        raise life.interrupt

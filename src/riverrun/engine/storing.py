@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from riverrun.base.clock import now
 from riverrun.base.config import settings
+from riverrun.context import TaskRunContext
 from riverrun.engine import record
 from riverrun.engine.drive import Steps
 from riverrun.engine.effects import Do, Effect, Hook
@@ -77,8 +78,16 @@ class TaskStoring:
 
     def live(self, life: "TaskRunLife") -> Steps:
         """Open the transaction; use what is stored, or make the attempts."""
+        inner = TaskRunContext.var.get()
+        assert inner is not None  # made by the life before this
+        inner.own_transaction = self.transaction
         try:
-            yield from _steps(self.transaction._open())  # noqa: SLF001 - the engine drives its steps
+            # what is around this transaction is around the task run
+            TaskRunContext.var.set(life.outer)
+            try:
+                yield from _steps(self.transaction._open())  # noqa: SLF001 - the engine drives its steps
+            finally:
+                TaskRunContext.var.set(inner)
             self._opened = True
             if self.transaction.is_committed():
                 yield from self._use_stored(life)
@@ -153,6 +162,11 @@ class TaskStoring:
         if self._opened and not self._closed:
             self._closed = True
             yield from _steps(self.transaction._close(failed=failed))  # noqa: SLF001 - the engine drives its steps
+
+
+def close_own(transaction: BaseTransaction, *, failed: bool) -> Generator[Effect, Any, None]:
+    """End a transaction that user code of a plain run asked for."""
+    yield from _steps(transaction._close(failed=failed))  # noqa: SLF001 - the engine drives its steps
 
 
 def _note_rollback(life: "TaskRunLife", _transaction: BaseTransaction) -> None:

@@ -29,7 +29,10 @@ def stream(make_life: Callable[[], Any], *, return_state: bool = False) -> Gener
     except BaseException as error:
         context.run(life.crashed, error)
         raise
-    return context.run(life.outcome, return_state)
+    error, value = context.run(life.verdict, return_state)
+    if error is not None:
+        raise error
+    return value
 
 
 def _perform_streamed(effect: Effect, context: Context) -> Generator[Any, Any, None]:
@@ -100,7 +103,9 @@ async def astream(make_life: Callable[[], Any], *, return_state: bool = False) -
     except BaseException as error:
         context.run(life.crashed, error)
         raise
-    context.run(life.outcome, return_state)
+    error, _value = context.run(life.verdict, return_state)
+    if error is not None:
+        raise error
 
 
 class _step:  # noqa: N801 - an awaitable used like a function

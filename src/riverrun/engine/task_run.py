@@ -7,6 +7,7 @@ with cache and result, retries, hooks) are steps of their own that the straight 
 
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from riverrun.engine.hooks import run_hooks
 from riverrun.engine.naming import run_name
 from riverrun.engine.timeouts import DeadlineExceeded
 from riverrun.engine.tracebacks import strip
-from riverrun.logging import is_enabled, task_run_logger
+from riverrun.logging import is_enabled, patch_print, task_run_logger
 from riverrun.states import (
     AwaitingRetry,
     Cancelled,
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from riverrun.engine.storing import TaskStoring
     from riverrun.tasks import Task
 
+_NOTHING: AbstractContextManager[None] = nullcontext()
+
 #: types of states that a function can't end its run with
 _UNDER_WAY = frozenset({StateType.PENDING, StateType.RUNNING, StateType.CANCELLING})
 
@@ -60,6 +63,7 @@ class TaskRunLife:
         "interrupt",
         "kwargs",
         "on_done",
+        "outer",
         "parameters",
         "run",
         "sources",
@@ -104,6 +108,8 @@ class TaskRunLife:
         #: what must be raised in the caller once the run has its end: Ctrl-C, SystemExit, cancellation
         self.interrupt: BaseException | None = None
         self.context: TaskRunContext | None = None
+        #: the context of the task run around this one
+        self.outer: TaskRunContext | None = None
         self.storing: TaskStoring | None = None
         #: whether a generator's items go to the caller one by one (engine.streams)
         self.streamed = False
@@ -138,6 +144,7 @@ class TaskRunLife:
             self.context = context = TaskRunContext(
                 task=task, task_run=run, parameters=self.parameters, log_prints=task.prints_to_log(self.flow_context)
             )
+            self.outer = before
             TaskRunContext.var.set(context)
             if task.task_run_name is not None:
                 try:
@@ -147,10 +154,11 @@ class TaskRunLife:
                     self.state = self.failed(error)
                     yield from self.finish()
                     return
-            if self._needs_storing():
-                yield from self._live_stored()
-            else:
-                yield from self.attempts()
+            with patch_print() if context.log_prints else _NOTHING:
+                if self._needs_storing():
+                    yield from self._live_stored()
+                else:
+                    yield from self.attempts()
         finally:
             TaskRunContext.var.set(before)
             if self.on_done is not None:
@@ -207,8 +215,8 @@ class TaskRunLife:
         if task.persists(self.flow_context) or task.on_commit_hooks or task.on_rollback_hooks:
             return True
         # a transaction can only be active where its module has been imported
-        transactions = sys.modules.get("riverrun.transactions")
-        return transactions is not None and transactions.get_transaction() is not None
+        transactions = sys.modules.get("riverrun.transaction_life")
+        return transactions is not None and transactions.active_transaction.get() is not None
 
     def _live_stored(self) -> Steps:
         """The attempts inside a transaction: a cached result ends the run, a new one is stored before Completed."""
@@ -221,9 +229,12 @@ class TaskRunLife:
 
     def finish(self) -> Steps:
         """Store the result if that is asked for, enter the final state, run the hooks."""
-        storing = self.storing
-        if storing is not None:
-            yield from storing.settle(self)
+        if self.storing is not None:
+            yield from self.storing.settle(self)
+        elif self.context is not None and self.context.own_transaction is not None:
+            from riverrun.engine.storing import close_own
+
+            yield from close_own(self.context.own_transaction, failed=self.state.type is not StateType.COMPLETED)
         state = self.state
         self._enter(state)
         if state.type is StateType.COMPLETED:
@@ -276,18 +287,21 @@ class TaskRunLife:
         if self.on_done is not None:
             self.on_done(self.state)
 
-    def outcome(self, return_state: bool) -> Any:
-        """What the caller of a direct call gets: the value or the state, or the exception raised."""
+    def verdict(self, return_state: bool) -> tuple[BaseException | None, Any]:
+        """What the caller of a direct call gets: an exception to raise, or else the value or the state.
+
+        It is the caller that raises, so that no frame of the engine stands in the user's traceback.
+        """
         if self.interrupt is not None:
-            raise self.interrupt
+            return self.interrupt, None
         if return_state:
-            return self.state
+            return None, self.state
         if self.error is not None:
-            raise self.error
+            return self.error, None
         if not self.state.is_final():
-            raise UnfinishedRun(f"Task run {self.run.name!r} did not run: {self.state.message}")
+            return UnfinishedRun(f"Task run {self.run.name!r} did not run: {self.state.message}"), None
         # as it was returned, also if that is a state or a future
-        return self.value
+        return None, self.value
 
     # -- steps -------------------------------------------------------------------------------------------------------
 
