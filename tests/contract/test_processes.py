@@ -1,0 +1,144 @@
+"""Several processes at once: they compute a cached value once, and children write their own records."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from .sdk import ON_PEER, child_environment, run_script, script
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.mark.skipif(ON_PEER, reason="the peer's reader trips over a lock file that is being written")
+def test_two_processes_compute_once(tmp_path: Path) -> None:
+    source = f"""
+        import os, pathlib, sys
+        from SDK import task
+        from SDK.cache_policies import INPUTS
+        from SDK.locking.filesystem import FileSystemLockManager
+        from SDK.transactions import IsolationLevel
+
+        here = pathlib.Path({str(tmp_path)!r})
+        policy = INPUTS.configure(
+            key_storage=here / "keys",
+            lock_manager=FileSystemLockManager(here / "locks"),
+            isolation_level=IsolationLevel.SERIALIZABLE,
+        )
+
+        @task(cache_policy=policy, result_storage=here / "results", persist_result=True)
+        def work(x):
+            with (here / "computed").open("a") as out:
+                out.write(f"{{os.getpid()}}\\n")
+            return x * 2
+
+        sys.stdout.write("ready\\n")
+        sys.stdout.flush()
+        sys.stdin.readline()
+        assert work(21) == 42
+    """
+    command = script(tmp_path, source)
+    children = [
+        subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=child_environment(RIVERRUN_HOME=str(tmp_path / "home")),
+        )
+        for _ in range(4)
+    ]
+    try:
+        for child in children:
+            assert child.stdout is not None
+            assert child.stdout.readline() == "ready\n"
+        for child in children:
+            assert child.stdin is not None
+            child.stdin.write("go\n")
+            child.stdin.flush()
+        assert [child.wait(60) for child in children] == [0] * 4
+    finally:
+        for child in children:
+            child.kill()
+            child.communicate()  # closes the pipes too
+    assert len((tmp_path / "computed").read_text().splitlines()) == 1
+
+
+PROCESS_FLOW = """
+    import os
+    from SDK import flow, get_run_logger, tags, task
+    from SDK.task_runners import ProcessPoolTaskRunner
+
+    @task(task_run_name="elsewhere", log_prints=True, retries=1)
+    def work(x, parent):
+        assert os.getpid() != parent
+        get_run_logger().warning("logged elsewhere")
+        print("printed elsewhere")
+        return x + 1
+
+    @task(task_run_name="fails elsewhere")
+    def fails():
+        raise ValueError("elsewhere")
+
+    @task(task_run_name="exits")
+    def exits():
+        os._exit(3)
+
+    @flow(flow_run_name="main", task_runner=ProcessPoolTaskRunner(max_workers=2))
+    def main():
+        good, bad = work.submit(1, os.getpid()), fails.submit()
+        bad.wait()
+        return good.result(), bad.state.name
+
+    if __name__ == "__main__":
+        print(main())
+"""
+
+
+def test_a_process_runner_in_a_script(tmp_path: Path) -> None:
+    done = run_script(tmp_path, PROCESS_FLOW, timeout=100, RIVERRUN_HOME=str(tmp_path / "home"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "(2, 'Failed')"
+
+
+@pytest.mark.skipif(ON_PEER, reason="the journal is riverrun's")
+def test_records_of_a_process_runner_are_whole(tmp_path: Path) -> None:
+    from riverrun.wire import journal, spool
+
+    done = run_script(tmp_path, PROCESS_FLOW, RIVERRUN_HOME=str(tmp_path / "home"))
+    assert done.returncode == 0, done.stderr
+    records = [
+        journal.decode(payload) for one in spool.spools(tmp_path / "home" / "journal") for _, payload in one.records()
+    ]
+    names = {record.id: record.name for record in records if isinstance(record, journal.TaskRunRecord)}
+    names.update(
+        {
+            record.run_id: record.fields["name"]
+            for record in records
+            if isinstance(record, journal.RunUpdateRecord) and "name" in record.fields and record.run_id in names
+        }
+    )
+    assert sorted(names.values()) == ["elsewhere", "fails elsewhere"]
+    states = {
+        name: [record.type for record in records if isinstance(record, journal.StateRecord) and record.run_id == run]
+        for run, name in names.items()
+    }
+    assert {name: kinds[-1] for name, kinds in states.items()} == {"elsewhere": 4, "fails elsewhere": 5}
+    logged = {
+        record.message: names.get(record.task_run_id or b"")
+        for record in records
+        if isinstance(record, journal.LogRecord) and record.task_run_id
+    }
+    assert logged["logged elsewhere"] == "elsewhere"
+    assert logged["printed elsewhere"] == "elsewhere"
+
+
+@pytest.mark.skipif(ON_PEER, reason="the peer's pool breaks and takes its flow along")
+def test_a_worker_process_that_dies_crashes_its_run(tmp_path: Path) -> None:
+    source = PROCESS_FLOW.replace(
+        "good, bad = work.submit(1, os.getpid()), fails.submit()",
+        "good, bad = work.submit(1, os.getpid()), exits.submit()",
+    ).replace("good.result(), bad.state.name", "bad.state.type.value")
+    done = run_script(tmp_path, source, RIVERRUN_HOME=str(tmp_path / "home"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "CRASHED"
