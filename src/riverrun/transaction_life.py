@@ -131,6 +131,8 @@ class BaseTransaction:
         #: why the commit became a rollback
         self.failure: Exception | None = None
         self._parent: BaseTransaction | None = None
+        #: whose child it is: to look through all children would cost more with each
+        self._joined: BaseTransaction | None = None
         self._values: dict[str, Any] = {}
         self._staged_value: Any = None
         self._holder = ""
@@ -325,8 +327,9 @@ class BaseTransaction:
         if self._is_settled():
             yield from self._unlock()
         if parent is not None:
-            if not any(child is self for child in parent.children):
+            if self._joined is not parent:
                 parent.add_child(self)
+                self._joined = parent
             if self.state is TransactionState.ROLLED_BACK and not parent._is_settled():
                 yield parent, "rollback", {}
 
