@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 from uuid import UUID
 
 from riverrun.engine.pool import released
+from riverrun.engine.task_loops import place_given_back
 from riverrun.states import Pending, aget_state_result, get_state_result
 from riverrun.utilities.collections import FutureBase, visit_collection
 
@@ -133,7 +134,7 @@ class PrefectTaskRunFuture(PrefectFuture[R]):
             ready.release()
 
         self.add_done_callback(wake)
-        with released():
+        with released(), place_given_back():
             if not ready.acquire(timeout=-1 if timeout is None else max(timeout, 0)):
                 self._remove_callback(wake)
 
@@ -154,7 +155,8 @@ class PrefectTaskRunFuture(PrefectFuture[R]):
 
         self.add_done_callback(wake)
         try:
-            await asyncio.wait_for(done.wait(), timeout)
+            with place_given_back():
+                await asyncio.wait_for(done.wait(), timeout)
         except TimeoutError:
             self._remove_callback(wake)
 
@@ -267,7 +269,7 @@ def as_completed(futures: "Iterable[F]", timeout: float | None = None) -> Iterat
                 remaining = -1.0 if deadline is None else deadline - time.monotonic()
                 if deadline is not None and remaining <= 0:
                     raise TimeoutError(f"{left} (of {len(expected)}) futures unfinished")
-                with released():
+                with released(), place_given_back():
                     news.acquire(timeout=remaining)
             left -= 1
             yield finished.popleft()

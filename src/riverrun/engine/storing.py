@@ -19,6 +19,7 @@ from riverrun.result_records import ResultRecord
 from riverrun.states import NONE_RESULT, Completed, State
 from riverrun.transaction_life import BaseTransaction
 from riverrun.transactions import AsyncTransaction, Transaction
+from riverrun.utilities.colours import complete
 from riverrun.wire.states import StateType
 
 if TYPE_CHECKING:
@@ -151,17 +152,22 @@ class TaskStoring:
             state.data = result
 
     def abandon(self) -> None:
-        """The run was struck: roll back now, without waiting for what can wait."""
-        for step in self._end(failed=True):
-            try:
-                step.value = step.fn(*step.args)  # type: ignore[attr-defined]
-            except BaseException as error:  # noqa: BLE001 - the transaction's steps decide what it means
-                step.error = error
+        """The run was struck: roll back now."""
+        abandon(self._end(failed=True))
 
     def _end(self, *, failed: bool) -> Generator[Effect, Any, None]:
         if self._opened and not self._closed:
             self._closed = True
             yield from _steps(self.transaction._close(failed=failed))  # noqa: SLF001 - the engine drives its steps
+
+
+def abandon(steps: Generator[Effect, Any, None]) -> None:
+    """Perform steps of a transaction here and now: the run was struck and its driver performs nothing any more."""
+    for step in steps:
+        try:
+            step.value = complete(step.fn(*step.args))  # type: ignore[attr-defined]
+        except BaseException as error:  # noqa: BLE001 - the transaction's steps decide what it means
+            step.error = error
 
 
 def close_own(transaction: BaseTransaction, *, failed: bool) -> Generator[Effect, Any, None]:

@@ -255,6 +255,10 @@ class TaskRunLife:
         self.state = exception_to_crashed_state(error)
         if self.storing is not None:
             self.storing.abandon()
+        elif self.context is not None and self.context.own_transaction is not None:
+            from riverrun.engine.storing import abandon, close_own
+
+            abandon(close_own(self.context.own_transaction, failed=True))
         self._enter(self.state)
         self.logger.error("Crash detected! %s", self.state.message)
 

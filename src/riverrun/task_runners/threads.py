@@ -19,7 +19,7 @@ from riverrun.futures import PrefectTaskRunFuture
 from riverrun.task_runners.base import TaskRunner
 
 if TYPE_CHECKING:
-    from riverrun.engine.loops import LoopThread
+    from riverrun.engine.task_loops import TaskLoops
     from riverrun.states import State
     from riverrun.tasks import Task
 
@@ -36,7 +36,7 @@ class ThreadPoolTaskRunner(TaskRunner[PrefectTaskRunFuture[Any]]):
             raise ValueError(f"max_workers of ThreadPoolTaskRunner must be at least 1, not {max_workers}")
         self._max_workers = max_workers
         self._pool: WorkerPool | None = None
-        self._loop: LoopThread | None = None
+        self._loops: TaskLoops | None = None
         self._lock = threading.Lock()
         #: what has been submitted and is not done
         self._alive: dict[TaskRunLife, PrefectTaskRunFuture[Any]] = {}
@@ -81,7 +81,7 @@ class ThreadPoolTaskRunner(TaskRunner[PrefectTaskRunFuture[Any]]):
         if self._giving_up:
             self._give_up(life)
         elif life.task.isasync:
-            self._ensure_loop().submit(lambda: adrive(life), context, _ignore)
+            self._ensure_loops().submit(lambda: adrive(life), context)
         else:
             self._ensure_pool().submit(lambda: self._run(life, context))
 
@@ -107,13 +107,13 @@ class ThreadPoolTaskRunner(TaskRunner[PrefectTaskRunFuture[Any]]):
                     pool = self._pool = WorkerPool(self.max_workers, "riverrun-task")
         return pool
 
-    def _ensure_loop(self) -> "LoopThread":
-        from riverrun.engine.loops import LoopThread
+    def _ensure_loops(self) -> "TaskLoops":
+        from riverrun.engine.task_loops import TaskLoops
 
         with self._lock:
-            if self._loop is None:
-                self._loop = LoopThread("riverrun-tasks")
-            return self._loop
+            if self._loops is None:
+                self._loops = TaskLoops(self.max_workers, "riverrun-tasks")
+            return self._loops
 
     def finish(self, error: BaseException | None) -> None:
         """Wait for all submitted runs, also those that they submit. After an `error`, runs that have not begun are
@@ -136,9 +136,9 @@ class ThreadPoolTaskRunner(TaskRunner[PrefectTaskRunFuture[Any]]):
         if self._pool is not None:
             self._pool.shutdown(wait=False)
             self._pool = None
-        if self._loop is not None:
-            self._loop.close()
-            self._loop = None
+        if self._loops is not None:
+            self._loops.close()
+            self._loops = None
         super().__exit__(*exc)
 
 
@@ -157,7 +157,3 @@ def when_all_done(futures: list[Any], then: Callable[[], object]) -> None:
 
     for future in futures:
         future.add_done_callback(note)
-
-
-def _ignore(_value: Any, _error: BaseException | None) -> None:
-    """A life has told its end itself."""

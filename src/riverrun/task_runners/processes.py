@@ -1,0 +1,185 @@
+"""Submitted tasks in processes of this machine, for work that is bound by the CPU.
+
+The child continues the run that the parent recorded: it gets the flow run's context, writes the states and logs into a journal
+of its own, and sends the final state back. Tasks, parameters and results cross by cloudpickle; what can't is an error that
+names it. As with every use of `multiprocessing` that spawns, a script needs `if __name__ == "__main__":` around its flow call.
+"""
+
+import multiprocessing
+import os
+from collections.abc import Iterable
+from concurrent.futures import Future as ConcurrentFuture
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
+
+import cloudpickle
+
+from riverrun.base.clock import monotonic
+from riverrun.base.config import settings
+from riverrun.base.errors import SerializationError
+from riverrun.context import hydrated_context, serialize_context
+from riverrun.engine.drive import adrive, drive
+from riverrun.engine.pool import released
+from riverrun.engine.task_run import TaskRunLife
+from riverrun.futures import PrefectTaskRunFuture
+from riverrun.task_runners.base import TaskRunner
+from riverrun.task_runners.threads import when_all_done
+from riverrun.wire.states import BaseState
+
+if TYPE_CHECKING:
+    from riverrun.states import State
+    from riverrun.tasks import Task
+
+
+class ProcessPoolTaskRunner(TaskRunner[PrefectTaskRunFuture[Any]]):
+    """Runs submitted tasks in a pool of spawned processes.
+
+    `max_workers` bounds the processes; None takes the setting `tasks_runner_process_pool_max_workers`, else one per core.
+    """
+
+    def __init__(self, max_workers: int | None = None) -> None:
+        super().__init__()
+        if max_workers is not None and max_workers < 1:
+            raise ValueError(f"max_workers of ProcessPoolTaskRunner must be at least 1, not {max_workers}")
+        self._max_workers = max_workers
+        self._executor: ProcessPoolExecutor | None = None
+        self._alive: dict[TaskRunLife, PrefectTaskRunFuture[Any]] = {}
+        self._giving_up = False
+
+    @property
+    def max_workers(self) -> int:
+        """How many processes run tasks."""
+        return self._max_workers or settings().tasks_runner_process_pool_max_workers or os.cpu_count() or 1
+
+    def duplicate(self) -> Self:
+        return type(self)(max_workers=self._max_workers)
+
+    def _options(self) -> dict[str, Any]:
+        return {"max_workers": self.max_workers}
+
+    def submit(
+        self,
+        task: "Task[Any, Any]",
+        parameters: dict[str, Any],
+        wait_for: Iterable[Any] | None = None,
+        dependencies: dict[str, set[Any]] | None = None,  # noqa: ARG002 - the life finds them itself
+    ) -> PrefectTaskRunFuture[Any]:
+        if not self._started:
+            raise RuntimeError("The task runner must be started before submitting work.")
+        args, kwargs = task.signature.split(parameters)
+        life = TaskRunLife(task, args, kwargs, parameters, wait_for)
+        future: PrefectTaskRunFuture[Any] = PrefectTaskRunFuture(life.run.id, life.run)
+        life.on_done = partial(self._done, life, future)
+        life.open()
+        life.publish()
+        self._alive[life] = future
+        context = serialize_context()
+        waiting = [upstream for upstream in life.upstream if not upstream.done()]
+        if waiting:
+            when_all_done(waiting, partial(self._start, life, context))
+        else:
+            self._start(life, context)
+        return future
+
+    def _start(self, life: TaskRunLife, context: dict[str, Any]) -> None:
+        """Resolve the upstream here, where the results are, and send the run to a process."""
+        if self._giving_up:
+            life.cancel("The flow run ended before this task run began.")
+            return
+        if life.upstream and not life.resolve():
+            life.on_done(life.state)  # type: ignore[misc]
+            return
+        try:
+            order = cloudpickle.dumps((life.task, life.parameters, life.run, context))
+        except Exception as error:  # noqa: BLE001 - a user's object may fail to pickle in any way
+            problem = SerializationError(
+                f"The task run {life.run.name!r} can't be sent to another process: {error}. Pass plain data, or use"
+                " ThreadPoolTaskRunner."
+            )
+            problem.__cause__ = error
+            life.fail(problem)
+            return
+        if self._executor is None:
+            self._executor = ProcessPoolExecutor(
+                max_workers=self.max_workers, mp_context=multiprocessing.get_context("spawn")
+            )
+        self._executor.submit(_run_in_child, order).add_done_callback(partial(self._returned, life))
+
+    def _returned(self, life: TaskRunLife, answer: "ConcurrentFuture[bytes]") -> None:
+        if answer.cancelled():
+            life.cancel("The flow run ended before this task run began.")
+            return
+        error = answer.exception()
+        if error is not None:
+            # the process died (killed, out of memory): its journal holds what it had written
+            life.crashed(error)
+            return
+        state, run = cloudpickle.loads(answer.result())
+        life.adopt(state, run)
+
+    def _done(self, life: TaskRunLife, future: PrefectTaskRunFuture[Any], state: "State[Any]") -> None:
+        self._alive.pop(life, None)
+        future.set_state(state)
+
+    def finish(self, error: BaseException | None) -> None:
+        """Wait for all submitted runs. After an `error` what has not begun is cancelled; struck from outside, processes
+        still at work after the grace are killed and their runs end as Crashed."""
+        struck = error is not None and not isinstance(error, Exception)
+        if error is not None:
+            self._giving_up = True
+            if self._executor is not None:
+                self._executor.shutdown(wait=False, cancel_futures=True)
+        deadline = monotonic() + settings().engine_crash_grace_seconds if struck else None
+        with released():
+            while self._alive:
+                next(iter(list(self._alive.values()))).wait(
+                    None if deadline is None else max(deadline - monotonic(), 0)
+                )
+                if deadline is not None and monotonic() >= deadline:
+                    break
+        for life in list(self._alive):
+            if error is not None and not life.state.is_final():
+                life.crashed(error)
+
+    def __exit__(self, *exc: object) -> None:
+        if self._executor is not None:
+            processes = list((getattr(self._executor, "_processes", None) or {}).values())
+            self._executor.shutdown(wait=not self._alive, cancel_futures=True)
+            if self._alive:
+                for process in processes:
+                    process.kill()
+            self._executor = None
+        super().__exit__(*exc)
+
+
+def _run_in_child(order: bytes) -> bytes:
+    """In the child: continue the run, give its final state and the run back."""
+    import asyncio
+
+    from riverrun.client import journal
+
+    task, parameters, run, context = cloudpickle.loads(order)
+    with hydrated_context(context):
+        args, kwargs = task.signature.split(parameters)
+        life = TaskRunLife(task, args, kwargs, parameters, run=run)
+        if task.isasync:
+            asyncio.run(adrive(life))
+        else:
+            drive(life)
+        journal.flush()
+        return _portable(life.state, life)
+
+
+def _portable(state: BaseState, life: TaskRunLife) -> bytes:
+    """The outcome as bytes; a value or exception that can't be pickled is replaced by an error that says so."""
+    run = life.run
+    run.state = None  # it travels beside the run
+    try:
+        return cloudpickle.dumps((state, run))
+    except Exception as error:  # noqa: BLE001 - a user's object may fail to pickle in any way
+        from riverrun.states import Failed
+
+        what = "exception" if isinstance(state.data, BaseException) else "result"
+        message = f"The {what} of task run {run.name!r} can't be sent back from its process: {error} ({state.message})"
+        return cloudpickle.dumps((Failed(message=message, data=SerializationError(message)), run))
