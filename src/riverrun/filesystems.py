@@ -65,6 +65,10 @@ class _Storage(WritableFileSystem):
     @abstractmethod
     def _resolve_path(self, path: str) -> Any: ...
 
+    def _locate(self, path: str) -> str:
+        """The whole path or URL that a path means."""
+        return str(self._resolve_path(path))
+
     @by_colour(_aread)
     def read_path(self, path: str) -> bytes:
         """The bytes under a path; raises ValueError if there are none. Await it in async code."""
@@ -104,27 +108,30 @@ class LocalFileSystem(_Storage):
         self._base: str | None = None
 
     def _resolve_path(self, path: str | Path) -> Path:
+        return Path(self._locate(path))
+
+    def _locate(self, path: str | Path) -> str:
         if self.basepath is None:
-            return Path(os.path.realpath(Path(path).expanduser()))
+            return os.path.realpath(Path(path).expanduser())
         base = self._base
         if base is None:
             base = self._base = os.path.realpath(Path(self.basepath).expanduser())
         inside = base.rstrip(os.sep) + os.sep
         name = str(path).removeprefix(inside)
         if name not in _NOT_NAMES and "/" not in name and os.sep not in name and "\0" not in name:
-            return Path(inside + name)  # a file right in it: no need to ask the disk about links on the way
+            return inside + name  # a file right in it: no need to ask the disk about links on the way
         try:
             resolved = os.path.realpath(Path(base, path))
         except ValueError as error:  # a NUL in it
             raise ValueError(f"{str(path)!r:.200} cannot be a path: {error}") from error
         if resolved != base and not resolved.startswith(inside):
             raise ValueError(f"Provided path {path} is outside of the base path {base}.")
-        return Path(resolved)
+        return resolved
 
     def _get(self, path: str, size: int = -1) -> bytes:
-        resolved = self._resolve_path(path)
+        resolved = self._locate(path)
         try:
-            with resolved.open("rb") as file:
+            with Path(resolved).open("rb") as file:
                 return file.read(size)
         except FileNotFoundError:
             raise ValueError(f"Path {resolved} does not exist.") from None
@@ -132,34 +139,35 @@ class LocalFileSystem(_Storage):
             raise ValueError(f"Path {resolved} is not a file.") from None
 
     def _put(self, path: str, content: bytes) -> str:
-        resolved = self._resolve_path(path)
-        draft = resolved.with_name(f".{uuid7().hex}.draft")
+        resolved = self._locate(path)
+        directory = os.path.dirname(resolved)
+        draft = f"{directory}{os.sep}.{uuid7().hex}.draft"
         try:
             try:
                 _write_new(draft, content)
             except FileNotFoundError:
-                resolved.parent.mkdir(parents=True, exist_ok=True)
+                Path(directory).mkdir(parents=True, exist_ok=True)
                 _write_new(draft, content)
-            draft.replace(resolved)
+            os.replace(draft, resolved)
         except OSError as error:
-            draft.unlink(missing_ok=True)
+            Path(draft).unlink(missing_ok=True)
             if error.errno == errno.ENAMETOOLONG:
-                raise ValueError(f"The name of the file is too long for its disk: {str(resolved)!r:.300}...") from error
+                raise ValueError(f"The name of the file is too long for its disk: {resolved!r:.300}...") from error
             raise
         except BaseException:
-            draft.unlink(missing_ok=True)
+            Path(draft).unlink(missing_ok=True)
             raise
-        return str(resolved)
+        return resolved
 
     def _has(self, path: str) -> bool:
-        return self._resolve_path(path).is_file()
+        return os.path.isfile(self._locate(path))
 
 
 #: what is no name of a file in a directory
 _NOT_NAMES = frozenset({"", ".", ".."})
 
 
-def _write_new(path: Path, content: bytes) -> None:
+def _write_new(path: str, content: bytes) -> None:
     """Write a new file with as few system calls as possible: beside busy threads each may cost a millisecond."""
     rest = memoryview(content)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)

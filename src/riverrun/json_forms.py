@@ -58,7 +58,9 @@ def riverrun_json_object_encoder(obj: Any) -> Any:
     if isinstance(obj, BaseException):
         return _exception_form(obj)
     if isinstance(obj, PurePath):
-        return {_CLASS: _name(kind), "data": str(obj)}
+        # Python 3.13 has moved the classes to a module that earlier ones do not know
+        name = f"pathlib.{kind.__name__}" if kind.__module__.startswith("pathlib") else _importable(kind)
+        return {_CLASS: name, "data": str(obj)}
     if isinstance(obj, dict):
         return _dict_form(obj)
     if _is_enum(kind):

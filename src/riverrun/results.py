@@ -468,20 +468,20 @@ class ResultStore:
     def _located(self, key: str) -> str:
         """The key as metadata name it: the whole path or URL, so that another process finds it; a block's keys stay short."""
         storage = self.result_storage
-        resolve = getattr(storage, "_resolve_path", None)
-        if resolve is None or getattr(storage, "_block_document_id", None) is not None:
+        locate = getattr(storage, "_locate", None)
+        if locate is None or getattr(storage, "_block_document_id", None) is not None:
             return key
-        return str(resolve(key))
+        return locate(key)  # type: ignore[no-any-return]
 
     def _relative(self, location: str) -> str:
         """The key that `_located` made a location of."""
         storage = self.result_storage
-        resolve = getattr(storage, "_resolve_path", None)
-        if resolve is None or getattr(storage, "_block_document_id", None) is not None:
+        locate = getattr(storage, "_locate", None)
+        if locate is None or getattr(storage, "_block_document_id", None) is not None:
             return location
         if getattr(storage, "basepath", "") is None:  # no base: any path is itself
             return location
-        return location.removeprefix(str(resolve("")).rstrip("/")).lstrip("/")
+        return location.removeprefix(locate("").rstrip("/")).lstrip("/")
 
     def _metadata_place(self, location: str) -> tuple[Any, str]:
         from riverrun.filesystems import NullFileSystem
@@ -496,7 +496,7 @@ class ResultStore:
         block = getattr(storage, "_block_document_id", None)
         if block is not None:
             return block, location
-        return None if hasattr(storage, "_resolve_path") else id(storage), location
+        return None if hasattr(storage, "_locate") else id(storage), location
 
 
 _SERIALIZATION_CURES = (
