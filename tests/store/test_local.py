@@ -116,11 +116,32 @@ def test_background_ingestion_takes_the_journals_in(home: Path) -> None:
         assert len(store.task_runs()) == 3
 
 
+def test_background_ingestion_is_not_led_astray_by_files_around_it(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sqlalchemy.py").write_text("raise SystemExit('a file of the user was imported')")
+    monkeypatch.chdir(tmp_path)
+    assert local.ingest_in_background().wait() == 0, (home / "ingest.log").read_text()
+
+
 def test_background_ingestion_never_raises(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("not a directory")
     with temporary_settings({"home": file / "home", "journal_dir": file / "home" / "journal"}):
         assert local.ingest_in_background() is None
+
+
+@pytest.mark.parametrize(
+    ("url", "says"), [("sqlite:///{home}/riverrun.db", "not a database"), ("mysql://host/name", "mysql")]
+)
+def test_an_ingestion_that_fails_says_why(home: Path, url: str, says: str) -> None:
+    home.mkdir()
+    (home / "riverrun.db").write_bytes(b"this is no database, it is a note\n" * 50)
+    command = [sys.executable, "-m", "riverrun.server.ingest", "--database-url", url.format(home=home)]
+    done = subprocess.run([*command, "--journal-dir", str(home / "journal")], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_deleting(home: Path) -> None:

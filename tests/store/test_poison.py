@@ -192,3 +192,12 @@ def test_a_record_too_large_to_be_kept_whole_is_kept_in_part(
     (row,) = _aside(database)
     assert bytes(row.payload) == huge[:100]
     assert "first 100 bytes" in row.error
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_a_text_with_damaged_bytes_is_shown_as_far_as_it_goes(database: Database) -> None:
+    ingest_records(database, WRITER, items(make_story(tasks=1)))
+    with database.write() as connection:
+        connection.exec_driver_sql("UPDATE flow_run SET name = CAST(x'6162ff' AS TEXT)")
+    with database.read() as connection:
+        assert queries.flow_runs(connection, LOCAL)[0].name == "ab\ufffd"

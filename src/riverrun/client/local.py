@@ -317,7 +317,8 @@ def _start_ingestion(wait: bool) -> "subprocess.Popen[bytes] | None":
     environment["RIVERRUN_JOURNAL_DIR"] = str(current.journal_dir)
     if url is not None:
         environment["RIVERRUN_API_DATABASE_CONNECTION_URL"] = url
-    command = [sys.executable, "-m", "riverrun.server.ingest", *([] if wait else ["--once"])]
+    # -P: a file of the user's directory must not stand in for a module of ours
+    command = [sys.executable, "-P", "-m", "riverrun.server.ingest", *([] if wait else ["--once"])]
     current.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     log = os.open(current.home / "ingest.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
@@ -327,7 +328,6 @@ def _start_ingestion(wait: bool) -> "subprocess.Popen[bytes] | None":
             stdout=log,
             stderr=log,
             env=environment,
-            cwd=current.home,
             start_new_session=True,
         )
     finally:

@@ -28,33 +28,54 @@ def connect_writer(path: Path) -> sqlite3.Connection:
     """A connection that writes; makes the file (0600) and its directory (0700) where they are missing."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
-    connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
-    # before the first table, else only a VACUUM could turn it on
-    connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute(f"PRAGMA journal_size_limit={JOURNAL_SIZE_LIMIT}")
-    connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
-    connection.execute(f"PRAGMA cache_size=-{WRITER_CACHE_KIB}")
-    return connection
+    return _connect(
+        str(path),
+        f"busy_timeout={BUSY_TIMEOUT_MS}",
+        # before the first table, else only a VACUUM could turn it on
+        "auto_vacuum=INCREMENTAL",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        f"journal_size_limit={JOURNAL_SIZE_LIMIT}",
+        f"wal_autocheckpoint={CHECKPOINT_PAGES}",
+        f"cache_size=-{WRITER_CACHE_KIB}",
+    )
 
 
 def connect_reader(path: Path) -> sqlite3.Connection:
     """A connection that only reads. On a read-only directory without a write-ahead log the file is taken as unchanging."""
     address = f"file:{quote(str(path))}?mode=ro"
-    connection = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
+    # the last one reads, and so tells now whether the file can be used
+    pragmas = (f"busy_timeout={BUSY_TIMEOUT_MS}", f"cache_size=-{READER_CACHE_KIB}", "query_only=ON", "schema_version")
     try:
-        connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
-        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+        connection = _connect(address, *pragmas)
     except sqlite3.OperationalError:
-        connection.close()
         if not path.exists() or os.access(path.parent, os.W_OK) or path.with_name(path.name + "-wal").exists():
             raise
-        connection = sqlite3.connect(address + "&immutable=1", uri=True, isolation_level=None, check_same_thread=False)
-    connection.execute(f"PRAGMA cache_size=-{READER_CACHE_KIB}")
-    connection.execute("PRAGMA query_only=ON")
+        connection = _connect(address + "&immutable=1", *pragmas)
+    # a text damaged by hand is shown as far as it goes; the driver's own decoder would fail the page
+    connection.text_factory = _decode
     return connection
+
+
+def _connect(address: str, *pragmas: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        address,
+        uri=address.startswith("file:"),
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=256,
+    )
+    try:
+        for pragma in pragmas:
+            connection.execute(f"PRAGMA {pragma}").fetchall()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _decode(raw: bytes) -> str:
+    return str(raw, "utf-8", "replace")
 
 
 def driver_errors() -> tuple[type[Exception], ...]:

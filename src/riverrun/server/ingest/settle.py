@@ -1,8 +1,8 @@
-"""Runs that a dead process left behind: their last state becomes Crashed, so that nobody waits for them.
+"""Runs that a killed process left behind: their last state becomes Crashed, so that nobody waits for them.
 
 A process that is killed cannot say so. When its spool was never closed, is read to its end, and its writer certainly writes
-no more, the runs whose latest state it told of and that are still on the way have ended with it. A state of another journal that arrives later
-is put in order by its time like any other, so this never overrules a process that lived on.
+no more, the runs whose latest state it told of and that are still on the way have ended with it. A state of another journal
+that arrives later is put in order by its time like any other, so this never overrules a process that lived on.
 """
 
 import hashlib
