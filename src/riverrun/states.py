@@ -6,6 +6,7 @@ What a state *is* stands in `wire.states`, how it gives its result in `utilities
 import sys
 from collections.abc import Generator
 from datetime import datetime, timedelta
+from types import TracebackType
 from typing import Any, Final
 
 from riverrun.base.clock import now
@@ -55,6 +56,7 @@ __all__ = [
     "araise_state_exception",
     "exception_to_crashed_state",
     "exception_to_failed_state",
+    "format_exception",
     "get_state_exception",
     "get_state_result",
     "is_state",
@@ -325,7 +327,7 @@ def exception_to_failed_state(
         if exc is None:
             raise ValueError("Exception was not passed and no active exception could be found.")
     prefix = kwargs.pop("message", None) or prefix
-    message = f"{prefix} {_describe(exc)}" if prefix else _describe(exc)
+    message = f"{prefix} {format_exception(exc)}" if prefix else format_exception(exc)
     data: Any = exc
     if result_store is not None:
         data = result_store.create_result_record(exc)
@@ -348,15 +350,20 @@ def exception_to_crashed_state(exc: BaseException, result_store: Any = None) -> 
     elif isinstance(exc, SystemExit):
         message = "Execution was aborted by Python system exit call."
     elif httpx is not None and isinstance(exc, httpx.TimeoutException):
-        message = f"Request failed while attempting to contact the server: {_describe(exc)}"
+        message = f"Request failed while attempting to contact the server: {format_exception(exc)}"
     else:
-        message = f"Execution was interrupted by an unexpected exception: {_describe(exc)}"
+        message = f"Execution was interrupted by an unexpected exception: {format_exception(exc)}"
     return Crashed(message=message, data=exc if result_store is None else result_store.create_result_record(exc))
 
 
-def _describe(exc: BaseException) -> str:
-    """The exception in one line or more; never raises, whatever its `__str__` does."""
+def format_exception(exc: BaseException, tb: TracebackType | None = None) -> str:
+    """The exception's type and text, with a traceback if one is given; never raises, whatever its `__str__` does."""
     try:
-        return f"{type(exc).__name__}: {exc}"
+        text = f"{type(exc).__name__}: {exc}"
     except Exception:  # noqa: BLE001 - a user's __str__ may raise anything, and the run must end all the same
-        return f"{type(exc).__name__}: (its text could not be made)"
+        text = f"{type(exc).__name__}: (its text could not be made)"
+    if tb is None:
+        return text
+    import traceback
+
+    return f"Traceback (most recent call last):\n{''.join(traceback.format_tb(tb))}{text}"

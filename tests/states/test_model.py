@@ -41,6 +41,12 @@ def test_json_of_anything():
     assert data
 
 
+def test_json_of_a_cycle():
+    loop = []
+    loop.append(loop)
+    assert json.loads(Completed(data=loop).model_dump_json())["data"]
+
+
 def test_copies():
     run = FlowRun(name="n", tags=["a"])
     shallow, deep = run.model_copy(update={"name": "m"}), run.model_copy(deep=True)

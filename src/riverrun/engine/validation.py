@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary
 
 from riverrun.base.errors import ParameterTypeError, SignatureMismatchError
 from riverrun.utilities.annotations import BaseAnnotation
+from riverrun.utilities.callables import resolve_annotation
 
 #: "this value needs pydantic"
 UNSURE: Final = object()
@@ -122,7 +123,7 @@ def _plan_of(fn: Callable[..., Any]) -> _Plan:
 def _make_plan(fn: Callable[..., Any]) -> _Plan:
     rules: dict[str, Rule | None] = {}
     for name, parameter in inspect.signature(fn).parameters.items():
-        annotation = _resolve(fn, name, parameter.annotation)
+        annotation = resolve_annotation(fn, name, parameter.annotation, _note)
         # *args and **kwargs pass as they are, as in the peer
         variadic = parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
         if variadic or (_is_anything(annotation) and not _is_field(parameter.default)):
@@ -130,33 +131,6 @@ def _make_plan(fn: Callable[..., Any]) -> _Plan:
         else:
             rules[name] = Rule(name, annotation, parameter.default)
     return _Plan(rules)
-
-
-def _resolve(fn: Callable[..., Any], name: str, annotation: Any) -> Any:
-    """The annotation with names looked up; `empty` if that is impossible."""
-    if annotation is inspect.Parameter.empty or isinstance(annotation, type):
-        return annotation
-    plain = inspect.unwrap(fn)
-    while isinstance(plain, partial):
-        plain = plain.func
-    plain = getattr(plain, "__func__", plain)
-    if not hasattr(plain, "__globals__"):
-        plain = type(plain).__call__  # an instance that can be called
-    code = getattr(plain, "__code__", None)
-    around: dict[str, Any] = {}
-    for variable, cell in zip(
-        getattr(code, "co_freevars", ()), getattr(plain, "__closure__", None) or (), strict=False
-    ):
-        try:
-            around[variable] = cell.cell_contents
-        except ValueError:  # not bound yet
-            continue
-    carrier = type("Carrier", (), {"__annotations__": {name: annotation}})
-    try:
-        return typing.get_type_hints(carrier, getattr(plain, "__globals__", {}), around, include_extras=True)[name]
-    except Exception as error:  # noqa: BLE001 - the text of an annotation is code of the user's
-        _note(f"Parameter {name!r} is not validated: its annotation {annotation!r} cannot be resolved", error)
-        return inspect.Parameter.empty
 
 
 def _note(message: str, error: Exception) -> None:

@@ -1,10 +1,15 @@
 """Calls as data: the arguments of a function as a dictionary and back. The engine's own binding is `engine.parameters`."""
 
 import inspect
+import typing
 from collections.abc import Callable, Iterable
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from riverrun.base.errors import ParameterBindError, ReservedArgumentError, SignatureMismatchError
+
+if TYPE_CHECKING:
+    from riverrun.utilities.schema import ParameterSchema
 
 
 def get_call_parameters(
@@ -84,3 +89,45 @@ def raise_for_reserved_arguments(fn: Callable[..., Any], reserved_arguments: Ite
     for name in reserved_arguments:
         if name in parameters:
             raise ReservedArgumentError(f"{name!r} is a reserved argument name and cannot be used as a parameter.")
+
+
+def parameter_schema(fn: Callable[..., Any]) -> "ParameterSchema":
+    """The JSON schema of the parameters of `fn`; see `utilities.schema`."""
+    from riverrun.utilities.schema import schema_of
+
+    return schema_of(fn)
+
+
+def resolve_annotation(
+    fn: Callable[..., Any],
+    name: str,
+    annotation: Any,
+    note: Callable[[str, Exception], object] = lambda _message, _error: None,
+) -> Any:
+    """The annotation of a parameter with names in it looked up; `Parameter.empty` if that is impossible, which `note` is told.
+
+    Names are looked for in the function's module and in the functions around it.
+    """
+    if annotation is inspect.Parameter.empty or isinstance(annotation, type):
+        return annotation
+    plain = inspect.unwrap(fn)
+    while isinstance(plain, partial):
+        plain = plain.func
+    plain = getattr(plain, "__func__", plain)
+    if not hasattr(plain, "__globals__"):
+        plain = type(plain).__call__  # an instance that can be called
+    code = getattr(plain, "__code__", None)
+    around: dict[str, Any] = {}
+    for variable, cell in zip(
+        getattr(code, "co_freevars", ()), getattr(plain, "__closure__", None) or (), strict=False
+    ):
+        try:
+            around[variable] = cell.cell_contents
+        except ValueError:  # not bound yet
+            continue
+    carrier = type("Carrier", (), {"__annotations__": {name: annotation}})
+    try:
+        return typing.get_type_hints(carrier, getattr(plain, "__globals__", {}), around, include_extras=True)[name]
+    except Exception as error:  # noqa: BLE001 - the text of an annotation is code of the user's
+        note(f"Parameter {name!r} is not validated: its annotation {annotation!r} cannot be resolved", error)
+        return inspect.Parameter.empty

@@ -101,9 +101,24 @@ def _is_default(info: msgspec.structs.FieldInfo, value: Any) -> bool:
 
 
 def _json(value: Any) -> Any:
-    """The value in JSON types; what has no JSON form stands as its text."""
+    """The value in JSON types, with all fields of Structs; what has no JSON form stands as its text."""
     try:
-        return msgspec.to_builtins(value, enc_hook=_text)
+        return _json_parts(value)
+    except RecursionError:
+        import reprlib
+
+        return reprlib.repr(value)
+
+
+def _json_parts(value: Any) -> Any:
+    if isinstance(value, Model):
+        return value.model_dump(mode="json")
+    if type(value) is list or type(value) is tuple:
+        return [_json_parts(item) for item in value]
+    if type(value) is dict and any(isinstance(item, (Model, list, tuple, dict)) for item in value.values()):
+        return {key if isinstance(key, str) else repr(key): _json_parts(item) for key, item in value.items()}
+    try:
+        return msgspec.to_builtins(value, str_keys=True, enc_hook=_text)
     except (TypeError, ValueError, OverflowError, RecursionError):
         return _text(value)
 
