@@ -55,7 +55,9 @@ __all__ = [
     "aget_state_result",
     "araise_state_exception",
     "exception_to_crashed_state",
+    "exception_to_crashed_state_sync",
     "exception_to_failed_state",
+    "exception_to_failed_state_sync",
     "format_exception",
     "get_state_exception",
     "get_state_result",
@@ -63,6 +65,7 @@ __all__ = [
     "is_state_iterable",
     "raise_state_exception",
     "return_value_to_state",
+    "return_value_to_state_sync",
 ]
 
 _SCHEDULED, _PENDING, _RUNNING, _COMPLETED, _FAILED, _CANCELLED, _CRASHED, _PAUSED, _CANCELLING = StateType
@@ -240,7 +243,7 @@ def _details(kwargs: dict[str, Any]) -> StateDetails:
 # -- from the outcome of user code to a state -------------------------------------------------------------------------------
 
 
-def return_value_to_state(
+def return_value_to_state_sync(
     retval: Any,
     result_store: Any = None,
     key: str | None = None,
@@ -310,7 +313,7 @@ def _judge(states: list[Any], data: Any) -> State[Any]:
     return State(type=kind, message=message, data=data)
 
 
-def exception_to_failed_state(
+def exception_to_failed_state_sync(
     exc: BaseException | None = None,
     result_store: Any = None,
     write_result: bool = False,
@@ -338,7 +341,7 @@ def exception_to_failed_state(
     return Failed(message=message, data=data, **kwargs)
 
 
-def exception_to_crashed_state(exc: BaseException, result_store: Any = None) -> State[Any]:
+def exception_to_crashed_state_sync(exc: BaseException, result_store: Any = None) -> State[Any]:
     """The crashed state of a run that was ended by `exc` from outside its function."""
     asyncio, httpx = sys.modules.get("asyncio"), sys.modules.get("httpx")
     if asyncio is not None and isinstance(exc, asyncio.CancelledError):
@@ -354,6 +357,12 @@ def exception_to_crashed_state(exc: BaseException, result_store: Any = None) -> 
     else:
         message = f"Execution was interrupted by an unexpected exception: {format_exception(exc)}"
     return Crashed(message=message, data=exc if result_store is None else result_store.create_result_record(exc))
+
+
+#: the names without `_sync`, which the engine calls
+return_value_to_state = return_value_to_state_sync
+exception_to_failed_state = exception_to_failed_state_sync
+exception_to_crashed_state = exception_to_crashed_state_sync
 
 
 def format_exception(exc: BaseException, tb: TracebackType | None = None) -> str:

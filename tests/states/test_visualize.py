@@ -7,7 +7,7 @@ import pytest
 
 from riverrun.engine.parameters import Signature
 from riverrun.utilities.annotations import unmapped
-from riverrun.visualize import (
+from riverrun.utilities.visualization import (
     FlowVisualizationError,
     Graph,
     TaskVizTracker,
