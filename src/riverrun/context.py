@@ -33,7 +33,8 @@ class ContextModel:
     @classmethod
     def get(cls) -> Self | None:
         """The current context of this kind, or None."""
-        return cls.var.get()
+        current: Self | None = cls.var.get()
+        return current
 
     def __enter__(self) -> Self:
         # The earlier value is kept instead of a token: a token can't be reset from another context, and generators
@@ -185,7 +186,7 @@ class TagsContext(ContextModel):
         self.current_tags = current_tags or set()
 
     @classmethod
-    def get(cls) -> "TagsContext":  # type: ignore[override] # there are always tags, possibly none
+    def get(cls) -> "TagsContext":
         return cls.var.get() or cls()
 
 
@@ -200,7 +201,7 @@ class SettingsContext(ContextModel):
         self.profile = profile
 
     @classmethod
-    def get(cls) -> "SettingsContext":  # type: ignore[override] # there are always settings
+    def get(cls) -> "SettingsContext":
         return cls.var.get() or cls(settings=settings())
 
 

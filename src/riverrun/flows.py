@@ -41,7 +41,7 @@ class Flow(Generic[P, R]):
     ReservedArgumentError for parameters named `return_state` or `wait_for`.
     """
 
-    def __init__(  # noqa: PLR0913 - the surface of a decorator
+    def __init__(
         self,
         fn: "Callable[P, R] | classmethod[Any, P, R] | staticmethod[P, R]",
         name: str | None = None,
@@ -235,14 +235,18 @@ class Flow(Generic[P, R]):
         return bound
 
     @overload
-    def __call__(
-        self, *args: P.args, return_state: Literal[True], wait_for: Any = None, **kwargs: P.kwargs
-    ) -> "State[R]": ...
-
-    @overload
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
 
-    def __call__(self, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any) -> Any:
+    # a ParamSpec allows no keywords beside it, so calls with `return_state` or `wait_for` give up checking the arguments
+    @overload
+    def __call__(self, *args: Any, return_state: Literal[True], wait_for: Any = None, **kwargs: Any) -> "State[R]": ...
+
+    @overload
+    def __call__(self, *args: Any, return_state: Literal[False] = False, wait_for: Any = None, **kwargs: Any) -> R: ...
+
+    def __call__(  # type: ignore[misc] # P can't have the reserved names: making the flow checks that
+        self, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any
+    ) -> Any:
         """Run the flow here and now; a coroutine for an async flow.
 
         Gives the function's result (or raises its exception), or with `return_state=True` the run's final state.
@@ -267,7 +271,12 @@ class Flow(Generic[P, R]):
         return value
 
     async def _acall(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], parameters: dict[str, Any], wait_for: Any, return_state: bool
+        self,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        parameters: dict[str, Any],
+        wait_for: Any,
+        return_state: bool,
     ) -> Any:
         life = FlowRunLife(self, args, kwargs, parameters, wait_for)
         await arun_flow(life)

@@ -10,8 +10,8 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 from uuid import UUID
 
-from riverrun.engine.pool import released
-from riverrun.engine.task_loops import place_given_back
+from riverrun.base.pool import released
+from riverrun.base.task_loops import place_given_back
 from riverrun.states import Pending, aget_state_result, get_state_result
 from riverrun.utilities.collections import FutureBase, visit_collection
 
@@ -122,7 +122,7 @@ class PrefectTaskRunFuture(PrefectFuture[R]):
     def _remove_callback(self, fn: object) -> None:
         with _lock:
             if self._callbacks is not None and fn in self._callbacks:
-                self._callbacks.remove(fn)  # type: ignore[arg-type]
+                self._callbacks.remove(fn)
 
     def wait(self, timeout: float | None = None) -> None:
         if self._callbacks is None:
@@ -238,7 +238,7 @@ def wait(futures: "Iterable[PrefectFuture[Any]]", timeout: float | None = None) 
 
 def _is_done(future: "PrefectFuture[Any]") -> bool:
     # a run that is NotReady is done without being final
-    return future._final_state is not None  # noqa: SLF001 - same module
+    return future._final_state is not None
 
 
 def as_completed(futures: "Iterable[F]", timeout: float | None = None) -> Iterator[F]:
@@ -276,7 +276,7 @@ def as_completed(futures: "Iterable[F]", timeout: float | None = None) -> Iterat
     finally:
         for future in expected:
             if isinstance(future, PrefectTaskRunFuture):
-                future._remove_callback(note)  # noqa: SLF001 - same module
+                future._remove_callback(note)
 
 
 def resolve_futures_to_states(expr: Any) -> Any:

@@ -56,7 +56,7 @@ class Task(Generic[P, R]):
     `return_state` or `wait_for`.
     """
 
-    def __init__(  # noqa: PLR0913 - the surface of a decorator
+    def __init__(
         self,
         fn: "Callable[P, R] | classmethod[Any, P, R] | staticmethod[P, R]",
         name: str | None = None,
@@ -113,12 +113,16 @@ class Task(Generic[P, R]):
         self.on_commit_hooks: list[Hook] = list(on_commit or ())
 
         self._set_retries(retries, retry_delay_seconds, retry_jitter_factor, retry_condition_fn)
-        self._set_caching(cache_policy, cache_key_fn, persist_result, result_storage, result_serializer, result_storage_key)
+        self._set_caching(
+            cache_policy, cache_key_fn, persist_result, result_storage, result_serializer, result_storage_key
+        )
         self.cache_expiration = cache_expiration
         self.refresh_cache = refresh_cache
         self.cache_result_in_memory = cache_result_in_memory
         self.timeout_seconds = (
-            None if timeout_seconds is None else check_seconds("timeout_seconds", timeout_seconds, f"task {self.name!r}")
+            None
+            if timeout_seconds is None
+            else check_seconds("timeout_seconds", timeout_seconds, f"task {self.name!r}")
         )
         self.log_prints = log_prints
         self.viz_return_value = viz_return_value
@@ -150,11 +154,13 @@ class Task(Generic[P, R]):
             delay = delay(self.retries)
         self.retry_delay_seconds: float | list[float] = (
             [check_seconds("retry_delay_seconds", seconds, owner) for seconds in delay]
-            if isinstance(delay, Sequence) and not isinstance(delay, str)
+            if isinstance(delay, list | tuple)
             else check_seconds("retry_delay_seconds", delay, owner)
         )
         if isinstance(self.retry_delay_seconds, list) and len(self.retry_delay_seconds) > MAX_RETRY_DELAYS:
-            raise ValueError(f"Can not configure more than {MAX_RETRY_DELAYS} retry delays per task (task {self.name!r}).")
+            raise ValueError(
+                f"Can not configure more than {MAX_RETRY_DELAYS} retry delays per task (task {self.name!r})."
+            )
         if jitter is not None and jitter < 0:
             raise ValueError(f"`retry_jitter_factor` must be >= 0, not {jitter} (task {self.name!r}).")
         self.retry_jitter_factor = jitter
@@ -332,14 +338,18 @@ class Task(Generic[P, R]):
         return bound
 
     @overload
-    def __call__(
-        self, *args: P.args, return_state: Literal[True], wait_for: Any = None, **kwargs: P.kwargs
-    ) -> "State[R]": ...
-
-    @overload
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
 
-    def __call__(self, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any) -> Any:
+    # a ParamSpec allows no keywords beside it, so calls with `return_state` or `wait_for` give up checking the arguments
+    @overload
+    def __call__(self, *args: Any, return_state: Literal[True], wait_for: Any = None, **kwargs: Any) -> "State[R]": ...
+
+    @overload
+    def __call__(self, *args: Any, return_state: Literal[False] = False, wait_for: Any = None, **kwargs: Any) -> R: ...
+
+    def __call__(  # type: ignore[misc] # P can't have the reserved names: making the task checks that
+        self, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any
+    ) -> Any:
         """Run the task here and now; a coroutine for an async task.
 
         Gives the function's result (or raises its exception), or with `return_state=True` the run's final state.
@@ -347,9 +357,7 @@ class Task(Generic[P, R]):
         parameters = self.signature.bind(args, kwargs)
         picture = being_drawn()
         if picture is not None:
-            return picture.track_viz_task(
-                self.isasync, self.name, parameters, viz_return_value=self.viz_return_value
-            )
+            return picture.track_viz_task(self.isasync, self.name, parameters, viz_return_value=self.viz_return_value)
         if self.isgenerator:
             from riverrun.engine.streams import astream, stream
 
@@ -369,7 +377,12 @@ class Task(Generic[P, R]):
         return value
 
     async def _acall(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], parameters: dict[str, Any], wait_for: Any, return_state: bool
+        self,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        parameters: dict[str, Any],
+        wait_for: Any,
+        return_state: bool,
     ) -> Any:
         # the run comes into being when this is awaited
         life = TaskRunLife(self, args, kwargs, parameters, wait_for)
@@ -407,12 +420,13 @@ class Task(Generic[P, R]):
         parameters = self.signature.bind(args, kwargs, defaults=False)
         picture = being_drawn()
         if picture is not None:
-            return cast(Any, picture.submitted_viz_value(self, parameters))
+            return cast("PrefectFutureList[PrefectFuture[R]]", picture.submitted_viz_value(self, parameters))
         runner = self._runner()
         from riverrun.futures import PrefectFutureList
 
         futures: PrefectFutureList[Any] = PrefectFutureList(
-            runner.submit(self, self.signature.complete(item), wait_for=wait_for) for item in expand_for_map(self, parameters)
+            runner.submit(self, self.signature.complete(item), wait_for=wait_for)
+            for item in expand_for_map(self, parameters)
         )
         if return_state:
             futures.wait()
@@ -467,7 +481,7 @@ def colour(fn: Callable[..., Any]) -> tuple[bool, bool]:
     """(is async, is generator) of a function, method or callable object."""
     candidates = [fn]
     if not inspect.isroutine(fn) and hasattr(fn, "__call__"):  # noqa: B004 - the method itself is looked at
-        candidates.append(fn.__call__)  # type: ignore[operator]
+        candidates.append(fn.__call__)
     inner = getattr(fn, "func", None)  # functools.partial
     if inner is not None:
         candidates.append(inner)

@@ -128,8 +128,6 @@ class BaseTransaction:
         self.overwrite = overwrite
         self._logger = logger
         self.write_on_commit = write_on_commit
-        #: why the commit became a rollback
-        self.failure: Exception | None = None
         self._parent: BaseTransaction | None = None
         #: whose child it is: to look through all children would cost more with each
         self._joined: BaseTransaction | None = None

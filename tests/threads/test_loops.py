@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from riverrun.engine.loops import LoopThread, run_blocking
+from riverrun.base.loops import LoopThread, run_blocking
 
 WAIT = 10.0
 variable = contextvars.ContextVar("variable", default="unset")

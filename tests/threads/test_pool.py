@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from riverrun.engine.pool import WorkerPool, adopt, current_permit, released, successor, take, whereabouts
+from riverrun.base.pool import WorkerPool, adopt, current_permit, released, successor, take, whereabouts
 
 WAIT = 10.0
 

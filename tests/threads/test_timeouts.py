@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from riverrun.engine.pool import WorkerPool, current_permit, released
+from riverrun.base.pool import WorkerPool, current_permit, released
 from riverrun.engine.thread_calls import GRACE_SECONDS, DeadlineSignal
 from riverrun.engine.timeouts import DeadlineExceeded, abandoned, call_with_timeout
 

@@ -227,9 +227,7 @@ class SignatureMismatchError(InputError, TypeError):
 
     @classmethod
     def from_bad_params(cls, expected_params: list[str], provided_params: list[str]) -> Self:
-        return cls(
-            f"Function expects parameters {expected_params} but was provided with parameters {provided_params}"
-        )
+        return cls(f"Function expects parameters {expected_params} but was provided with parameters {provided_params}")
 
 
 class ReservedArgumentError(InputError, TypeError):

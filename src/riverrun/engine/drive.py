@@ -12,10 +12,10 @@ from collections.abc import Generator
 from contextvars import copy_context
 from typing import Any, Protocol
 
+from riverrun.base.pool import released
 from riverrun.engine import interrupts
 from riverrun.engine.effects import Call, Do, Effect, Hook, Sleep, Wait
 from riverrun.engine.interrupts import gate
-from riverrun.engine.pool import released
 
 Steps = Generator[Effect, None, None]
 
@@ -41,16 +41,16 @@ def drive(life: Life) -> None:
         effect = next(steps)
         while True:
             try:
-                if effect.__class__ is Call and effect.timeout is None:  # type: ignore[attr-defined]
+                if effect.__class__ is Call and effect.timeout is None:
                     # written out here: this is the path of every call
                     if main:
                         gate.open = True
                         if gate.pending is not None:
                             raise interrupts.take_pending()
-                        effect.value = effect.fn(*effect.args, **effect.kwargs)  # type: ignore[attr-defined]
+                        effect.value = effect.fn(*effect.args, **effect.kwargs)
                         gate.open = False
                     else:
-                        effect.value = effect.fn(*effect.args, **effect.kwargs)  # type: ignore[attr-defined]
+                        effect.value = effect.fn(*effect.args, **effect.kwargs)
                 else:
                     perform(effect, main=main)
             except BaseException as error:  # noqa: BLE001 - outcomes are values; the life decides what they mean
@@ -106,7 +106,7 @@ def perform(effect: Effect, *, main: bool) -> None:
 def _completed(result: Any) -> Any:
     """What a function gave, awaited if it is a coroutine: hooks and storages of users may be async."""
     if hasattr(result, "__await__"):
-        from riverrun.engine.loops import run_blocking
+        from riverrun.base.loops import run_blocking
 
         return run_blocking(result)
     return result

@@ -18,9 +18,9 @@ from riverrun.engine import inputs, record
 from riverrun.engine.drive import Steps
 from riverrun.engine.effects import Call, Do, Sleep, Wait
 from riverrun.engine.hooks import run_hooks
-from riverrun.engine.timeouts import DeadlineExceeded
 from riverrun.engine.naming import run_name
 from riverrun.engine.parameters import serialize
+from riverrun.engine.timeouts import DeadlineExceeded
 from riverrun.engine.tracebacks import strip
 from riverrun.futures import resolve_futures_to_states
 from riverrun.logging import flow_run_logger, patch_print

@@ -75,7 +75,7 @@ def in_main_thread() -> bool:
 
 def _forget_parent() -> None:
     """In a forked child the forking thread is the main thread, and no run of the parent's is on its way here."""
-    global _main_thread_id  # noqa: PLW0603 - one per process
+    global _main_thread_id
     _main_thread_id = threading.get_ident()
     gate.pending = gate.struck = None
 

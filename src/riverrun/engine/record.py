@@ -5,7 +5,6 @@ Appending to the journal is a memory copy, so nothing here waits. Every state th
 """
 
 import os
-from collections.abc import Iterable
 from datetime import timedelta
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -35,7 +34,7 @@ _process_tag = ""
 
 def _tag_child() -> None:
     """Two processes that share a run by fork must not number the calls of a task alike."""
-    global _process_tag  # noqa: PLW0603 - one per process, set once by the at-fork hook
+    global _process_tag
     _process_tag = f"{uuid7_int() & 0xFFFFFF:06x}-"
 
 
@@ -44,10 +43,10 @@ os.register_at_fork(after_in_child=_tag_child)
 
 def next_dynamic_key(context: "FlowRunContext", task_key: str) -> str:
     """The key that tells this call of a task from its others in the flow run: 0, 1, 2 ..."""
-    counter = context._keys.get(task_key)  # noqa: SLF001 - the engine keeps its counters in the context
+    counter = context._keys.get(task_key)
     if counter is None:
         # setdefault, so that two threads that come here together count on one counter
-        counter = context._keys.setdefault(task_key, count())  # noqa: SLF001
+        counter = context._keys.setdefault(task_key, count())
     return f"{_process_tag}{next(counter)}"
 
 

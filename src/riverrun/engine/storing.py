@@ -60,14 +60,17 @@ class TaskStoring:
         if policy is not None:
             flow_context = life.flow_context
             try:
+                assert life.context is not None  # made by the life before this
                 key = policy.compute_key(
                     task_ctx=life.context,
                     inputs=life.parameters,
                     flow_parameters=(flow_context.parameters if flow_context else None) or {},
                 )
-            except Exception as error:  # noqa: BLE001 - a user's policy may fail in any way; the task runs uncached
+            except Exception as error:
                 life.logger.error(
-                    "Error encountered when computing cache key - result will not be persisted: %s", error, exc_info=error
+                    "Error encountered when computing cache key - result will not be persisted: %s",
+                    error,
+                    exc_info=error,
                 )
                 return None, False
             if key is not None:
@@ -86,7 +89,7 @@ class TaskStoring:
             # what is around this transaction is around the task run
             TaskRunContext.var.set(life.outer)
             try:
-                yield from _steps(self.transaction._open())  # noqa: SLF001 - the engine drives its steps
+                yield from _steps(self.transaction._open())
             finally:
                 TaskRunContext.var.set(inner)
             self._opened = True
@@ -105,7 +108,7 @@ class TaskStoring:
     def _use_stored(self, life: "TaskRunLife") -> Steps:
         store, key = self.store, self.transaction.key
         assert store is not None and key is not None  # noqa: PT018 - only then can it be committed already
-        read = Do(partial(store.read, key=key))
+        read = Do(partial(store.read, key=key, holder=self.transaction._holder or None))
         yield read
         if read.error is not None:
             raise read.error
@@ -158,7 +161,7 @@ class TaskStoring:
     def _end(self, *, failed: bool) -> Generator[Effect, Any, None]:
         if self._opened and not self._closed:
             self._closed = True
-            yield from _steps(self.transaction._close(failed=failed))  # noqa: SLF001 - the engine drives its steps
+            yield from _steps(self.transaction._close(failed=failed))
 
 
 def abandon(steps: Generator[Effect, Any, None]) -> None:
@@ -172,7 +175,7 @@ def abandon(steps: Generator[Effect, Any, None]) -> None:
 
 def close_own(transaction: BaseTransaction, *, failed: bool) -> Generator[Effect, Any, None]:
     """End a transaction that user code of a plain run asked for."""
-    yield from _steps(transaction._close(failed=failed))  # noqa: SLF001 - the engine drives its steps
+    yield from _steps(transaction._close(failed=failed))
 
 
 def _note_rollback(life: "TaskRunLife", _transaction: BaseTransaction) -> None:

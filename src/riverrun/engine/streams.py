@@ -26,8 +26,8 @@ def stream(make_life: Callable[[], Any], *, return_state: bool = False) -> Gener
             effect = context.run(steps.send, None)
     except StopIteration:
         pass
-    except BaseException as error:
-        context.run(life.crashed, error)
+    except BaseException as broken:
+        context.run(life.crashed, broken)
         raise
     error, value = context.run(life.verdict, return_state)
     if error is not None:
@@ -40,11 +40,11 @@ def _perform_streamed(effect: Effect, context: Context) -> Generator[Any, Any, N
     if effect.__class__ is not Call:
         try:
             context.run(lambda: perform(effect, main=False))
-        except BaseException as error:  # noqa: BLE001 - outcomes are values
-            effect.error = error
+        except BaseException as struck:  # noqa: BLE001 - outcomes are values
+            effect.error = struck
         return
     try:
-        user = context.run(effect.fn, *effect.args, **effect.kwargs)  # type: ignore[attr-defined]
+        user = context.run(effect.fn, *effect.args, **effect.kwargs)
         item = context.run(next, user)
         while True:
             try:
@@ -77,11 +77,11 @@ async def astream(make_life: Callable[[], Any], *, return_state: bool = False) -
             if effect.__class__ is not Call:
                 try:
                     await _step(aperform(effect), context)
-                except BaseException as error:  # noqa: BLE001 - outcomes are values
-                    effect.error = error
+                except BaseException as struck:  # noqa: BLE001 - outcomes are values
+                    effect.error = struck
             else:
                 try:
-                    user = context.run(effect.fn, *effect.args, **effect.kwargs)  # type: ignore[attr-defined]
+                    user = context.run(effect.fn, *effect.args, **effect.kwargs)
                     item = await _step(user.__anext__(), context)
                     while True:
                         try:
@@ -95,13 +95,13 @@ async def astream(make_life: Callable[[], Any], *, return_state: bool = False) -
                             item = await _step(user.asend(sent), context)
                 except StopAsyncIteration:
                     pass
-                except BaseException as error:  # noqa: BLE001 - outcomes are values
-                    effect.error = error
+                except BaseException as struck:  # noqa: BLE001 - outcomes are values
+                    effect.error = struck
             effect = context.run(steps.send, None)
     except StopIteration:
         pass
-    except BaseException as error:
-        context.run(life.crashed, error)
+    except BaseException as broken:
+        context.run(life.crashed, broken)
         raise
     error, _value = context.run(life.verdict, return_state)
     if error is not None:

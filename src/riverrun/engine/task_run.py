@@ -6,7 +6,7 @@ with cache and result, retries, hooks) are steps of their own that the straight 
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from riverrun.client import journal
 from riverrun.context import FlowRunContext, TagsContext, TaskRunContext
 from riverrun.engine import inputs, record, retries
 from riverrun.engine.drive import Steps
-from riverrun.engine.effects import Call, Do, Sleep, Wait
+from riverrun.engine.effects import Call, Sleep, Wait
 from riverrun.engine.hooks import run_hooks
 from riverrun.engine.naming import run_name
 from riverrun.engine.timeouts import DeadlineExceeded
@@ -237,6 +237,7 @@ class TaskRunLife:
             yield from close_own(self.context.own_transaction, failed=self.state.type is not StateType.COMPLETED)
         state = self.state
         self._enter(state)
+        hooks: Sequence[Callable[..., Any]]
         if state.type is StateType.COMPLETED:
             if self.flow_context is not None and self.value is not None:
                 inputs.track(self.flow_context, self.value, self.run.id)

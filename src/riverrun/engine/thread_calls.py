@@ -13,8 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
 from typing import Any, NamedTuple
 
-from riverrun.engine.interrupts import gate, take_pending
-from riverrun.engine.pool import (
+from riverrun.base.pool import (
     Permit,
     WorkerPool,
     adopt,
@@ -24,6 +23,7 @@ from riverrun.engine.pool import (
     take,
     whereabouts,
 )
+from riverrun.engine.interrupts import gate, take_pending
 
 #: seconds that a struck call has to end before it is abandoned
 GRACE_SECONDS = 0.05

@@ -49,7 +49,7 @@ class TaskRunner(abc.ABC, Generic[F]):
         if not self._started:
             raise RuntimeError("The task runner must be started before submitting work.")
         return PrefectFutureList(
-            self.submit(task, task.signature.complete(item), wait_for=wait_for)  # type: ignore[misc]
+            self.submit(task, task.signature.complete(item), wait_for=wait_for)
             for item in expand_for_map(task, parameters)
         )
 
@@ -69,7 +69,7 @@ class TaskRunner(abc.ABC, Generic[F]):
         """
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self._options() == other._options()  # type: ignore[attr-defined]
+        return type(self) is type(other) and self._options() == other._options()
 
     def __hash__(self) -> int:
         return hash((type(self), repr(self._options())))
@@ -77,5 +77,3 @@ class TaskRunner(abc.ABC, Generic[F]):
     def _options(self) -> dict[str, Any]:
         """The options that make two runners alike."""
         return {}
-
-

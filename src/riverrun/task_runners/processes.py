@@ -18,9 +18,9 @@ import cloudpickle
 from riverrun.base.clock import monotonic
 from riverrun.base.config import settings
 from riverrun.base.errors import SerializationError
+from riverrun.base.pool import released
 from riverrun.context import hydrated_context, serialize_context
 from riverrun.engine.drive import adrive, drive
-from riverrun.engine.pool import released
 from riverrun.engine.task_run import TaskRunLife
 from riverrun.futures import PrefectTaskRunFuture
 from riverrun.task_runners.base import TaskRunner
@@ -63,7 +63,7 @@ class ProcessPoolTaskRunner(TaskRunner[PrefectTaskRunFuture[Any]]):
         task: "Task[Any, Any]",
         parameters: dict[str, Any],
         wait_for: Iterable[Any] | None = None,
-        dependencies: dict[str, set[Any]] | None = None,  # noqa: ARG002 - the life finds them itself
+        dependencies: dict[str, set[Any]] | None = None,
     ) -> PrefectTaskRunFuture[Any]:
         if not self._started:
             raise RuntimeError("The task runner must be started before submitting work.")
@@ -176,10 +176,10 @@ def _portable(state: BaseState, life: TaskRunLife) -> bytes:
     run = life.run
     run.state = None  # it travels beside the run
     try:
-        return cloudpickle.dumps((state, run))
+        return bytes(cloudpickle.dumps((state, run)))
     except Exception as error:  # noqa: BLE001 - a user's object may fail to pickle in any way
         from riverrun.states import Failed
 
         what = "exception" if isinstance(state.data, BaseException) else "result"
         message = f"The {what} of task run {run.name!r} can't be sent back from its process: {error} ({state.message})"
-        return cloudpickle.dumps((Failed(message=message, data=SerializationError(message)), run))
+        return bytes(cloudpickle.dumps((Failed(message=message, data=SerializationError(message)), run)))

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from riverrun.base.clock import monotonic
 from riverrun.base.config import settings
+from riverrun.base.pool import WorkerPool, released
 from riverrun.engine.drive import adrive, drive
-from riverrun.engine.pool import WorkerPool, released
 from riverrun.engine.task_run import TaskRunLife
 from riverrun.futures import PrefectTaskRunFuture
 from riverrun.task_runners.base import TaskRunner
 
 if TYPE_CHECKING:
-    from riverrun.engine.task_loops import TaskLoops
+    from riverrun.base.task_loops import TaskLoops
     from riverrun.states import State
     from riverrun.tasks import Task
 
@@ -58,7 +58,7 @@ class ThreadPoolTaskRunner(TaskRunner[PrefectTaskRunFuture[Any]]):
         task: "Task[Any, Any]",
         parameters: dict[str, Any],
         wait_for: Iterable[Any] | None = None,
-        dependencies: dict[str, set[Any]] | None = None,  # noqa: ARG002 - the life finds them itself
+        dependencies: dict[str, set[Any]] | None = None,
     ) -> PrefectTaskRunFuture[Any]:
         if not self._started:
             raise RuntimeError("The task runner must be started before submitting work.")
@@ -108,7 +108,7 @@ class ThreadPoolTaskRunner(TaskRunner[PrefectTaskRunFuture[Any]]):
         return pool
 
     def _ensure_loops(self) -> "TaskLoops":
-        from riverrun.engine.task_loops import TaskLoops
+        from riverrun.base.task_loops import TaskLoops
 
         with self._lock:
             if self._loops is None:

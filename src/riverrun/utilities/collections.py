@@ -144,8 +144,7 @@ def rebuild(node: Any, descend: Callable[[Any], Any]) -> Any:
     if isinstance(node, dict):
         pairs = [(descend(key), descend(value)) for key, value in node.items()]
         if all(
-            key is old_key and value is old
-            for (key, value), (old_key, old) in zip(pairs, node.items(), strict=True)
+            key is old_key and value is old for (key, value), (old_key, old) in zip(pairs, node.items(), strict=True)
         ):
             return node
         if type(node) is dict:
@@ -208,7 +207,8 @@ def listrepr(objs: Iterable[Any], sep: str = " ") -> str:
 
 
 def extract_instances(
-    objects: Iterable[Any], types: type[T] | tuple[type[T], ...] = object  # type: ignore[assignment]
+    objects: Iterable[Any],
+    types: type[T] | tuple[type[T], ...] = object,  # type: ignore[assignment]
 ) -> list[T] | dict[type[T], list[T]]:
     """The objects of a type as a list, or of several types as {type: list}."""
     if not isinstance(types, tuple):
@@ -264,9 +264,7 @@ def remove_nested_keys(keys_to_remove: list[Hashable], obj: Any) -> Any:
     """`obj` without these keys, at any depth of its dictionaries."""
     if not isinstance(obj, dict):
         return obj
-    return {
-        key: remove_nested_keys(keys_to_remove, value) for key, value in obj.items() if key not in keys_to_remove
-    }
+    return {key: remove_nested_keys(keys_to_remove, value) for key, value in obj.items() if key not in keys_to_remove}
 
 
 def _path(keys: str | list[Any]) -> list[Any]:

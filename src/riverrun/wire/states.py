@@ -31,9 +31,7 @@ class StateType(StrEnum):
     CANCELLING = "CANCELLING"
 
 
-TERMINAL_STATES: Final = frozenset(
-    {StateType.COMPLETED, StateType.CANCELLED, StateType.FAILED, StateType.CRASHED}
-)
+TERMINAL_STATES: Final = frozenset({StateType.COMPLETED, StateType.CANCELLED, StateType.FAILED, StateType.CRASHED})
 
 #: Codes of the types in the journal and the store. Never renumber: they are on disk.
 TYPE_CODES: Final[Mapping[StateType, int]] = {kind: code for code, kind in enumerate(StateType, start=1)}
@@ -118,4 +116,3 @@ class BaseState(Struct, Model, kw_only=True):
 
     def is_final(self) -> bool:
         return self.type in TERMINAL_STATES
-

@@ -79,7 +79,7 @@ def flow_runs(
         conditions += paging.has_tags(flow_run, flow_run_tag, tags, scope)
     if since is not None:
         conditions.append(paging.since(flow_run, since))
-    page = paging.page_of(flow_run, conditions, types, limit, offset)
+    page = paging.page_of(flow_run, conditions, types, limit, offset, few=name is not None)
     # joined last: the page's keys decide which rows are read at all
     query = _on_page(_FLOW_RUN, flow_run, page)
     return flow_runs_of(list(connection.execute(query).all()))

@@ -15,7 +15,7 @@ from contextvars import Context, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from riverrun.engine.pool import released
+from riverrun.base.pool import released
 
 if TYPE_CHECKING:
     import asyncio

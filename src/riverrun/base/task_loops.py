@@ -5,14 +5,13 @@ coroutine is a documented idiom), so what is submitted from a task runs on anoth
 number of tasks under way is bounded; a task that waits for a future gives its place back meanwhile, and deeper ones go first.
 """
 
+from _thread import allocate_lock
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import Context, ContextVar
 from typing import Any
 
-from riverrun.engine.loops import LoopThread
-
-from _thread import allocate_lock
+from riverrun.base.loops import LoopThread
 
 #: how many submissions lie between the flow and the code that runs here
 _depth: ContextVar[int] = ContextVar("submission_depth", default=0)
