@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from riverrun.base.clock import from_micros
 from riverrun.base.errors import InputError, ObjectNotFound
 from riverrun.base.ids import uuid7
+from riverrun.server.db import paging, tables
 from riverrun.server.db.engine import Database
 from riverrun.server.db.scope import LOCAL, Scope
 from riverrun.server.flows import queries as flows
@@ -287,3 +288,22 @@ def test_every_list_is_one_statement(database: Database) -> None:
             with _statements(connection) as seen:
                 assert read() is not None
             assert len(seen) == 1, seen
+
+
+def test_a_name_is_found_by_its_index(database: Database) -> None:
+    _ingest(database, *(make_story(tasks=0, name=f"run-{number}") for number in range(50)))
+    query = (
+        sa.select(tables.flow_run.c.id)
+        .where(tables.flow_run.c.workspace_id == 1, paging.named(tables.flow_run, "run-7"))
+        .order_by(*paging.newest_first(tables.flow_run, few=True))
+    )
+    text = str(query.compile(database.engine, compile_kwargs={"literal_binds": True}))
+    with database.read() as connection:
+        if database.path is None:
+            connection.exec_driver_sql("SET enable_seqscan = off")
+        explain = "EXPLAIN" if database.path is None else "EXPLAIN QUERY PLAN"
+        plan = " ".join(str(row) for row in connection.exec_driver_sql(f"{explain} {text}"))
+        if database.path is None:
+            connection.exec_driver_sql("RESET enable_seqscan")
+    assert "ix_flow_run_name" in plan
+    assert database.path is None or "<expr>" in plan

@@ -107,7 +107,8 @@ def named(table: sa.Table, name: str) -> sa.ColumnElement[bool]:
     """Runs of exactly this name; the index holds its beginning."""
     # literals and not parameters: a planner knows an indexed expression by its text
     beginning = sa.func.substr(table.c.name, sa.literal_column("1"), sa.literal_column(str(NAME_PREFIX)))
-    return sa.and_(beginning == name[:NAME_PREFIX], table.c.name == name)
+    # `name || ''`: SQLite would put the value of `name = ?` into the expression above and then not know it any more
+    return sa.and_(beginning == name[:NAME_PREFIX], table.c.name + sa.literal_column("''") == name)
 
 
 def since(table: sa.Table, instant: datetime) -> sa.ColumnElement[bool]:
