@@ -16,7 +16,7 @@ from riverrun.server.ingest import ingest
 from riverrun.server.logs import queries as logs
 from riverrun.server.runs import queries
 from riverrun.wire.spool import SEGMENT, spools
-from tests.store.make import COMPLETED, contents, make_flow_run, make_state, make_story, make_task_run
+from tests.store.make import COMPLETED, PENDING, RUNNING, contents, make_flow_run, make_state, make_story, make_task_run
 
 
 def _journal(directory: Path, records: list, *, close: bool = True) -> Journal:
@@ -106,33 +106,64 @@ def test_another_store_is_told_what_it_missed(database: Database, tmp_path: Path
     journal.close()
 
 
+_AT_ONCE = """
+import pathlib, sys
+from riverrun.server.db.engine import open_database
+from riverrun.server.ingest import ingest, spools, units
+units.UNIT_RECORDS = spools.UNIT_RECORDS = int(sys.argv[3])
+with open_database(sys.argv[1]) as database:
+    with database.write():
+        pass  # connected before the start
+    print("ready", flush=True)
+    sys.stdin.readline()
+    print(ingest(database, pathlib.Path(sys.argv[2])).counts.records)
+"""
+
+
+def _at_once(database: Database, directories: list[Path], unit: int) -> int:
+    """Processes that ingest a directory each at the same time; the number of records they took together."""
+    url = database.url.render_as_string(hide_password=False)
+    commands = [[sys.executable, "-c", _AT_ONCE, url, str(directory), str(unit)] for directory in directories]
+    pipe = subprocess.PIPE
+    running = [subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) for command in commands]
+    for process in running:
+        assert process.stdout.readline() == "ready\n"
+    for process in running:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    return sum(int(process.communicate()[0]) for process in running)
+
+
 def test_two_processes_that_ingest_at_once_store_everything_once(database: Database, tmp_path: Path) -> None:
     """SQLite by its write lock, PostgreSQL by the row lock on the journal's cursor; `ingest` itself without the file lock."""
     stories = [make_story(tasks=60, name=f"run-{number}") for number in range(4)]
     for story in stories:
         _journal(tmp_path / "journal", story)
-    script = (
-        "import sys, pathlib\nfrom riverrun.server.db.engine import open_database\n"
-        "from riverrun.server.ingest import ingest, spools, units\nunits.UNIT_RECORDS = spools.UNIT_RECORDS = 100\n"
-        "with open_database(sys.argv[1]) as database:\n"
-        "    print('ready', flush=True)\n    sys.stdin.readline()\n"
-        "    print(ingest(database, pathlib.Path(sys.argv[2])).counts.records)\n"
-    )
-    url = database.url.render_as_string(hide_password=False)
-    command = [sys.executable, "-c", script, url, str(tmp_path / "journal")]
-    both = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    for process in both:
-        assert process.stdout.readline() == "ready\n"
-    for process in both:
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    told = [int(process.communicate()[0]) for process in both]
+    told = _at_once(database, [tmp_path / "journal"] * 2, 100)
     ingest(database, tmp_path / "journal")
-    assert sum(told) == sum(len(story) for story in stories)
+    assert told == sum(len(story) for story in stories)
     found = contents(database)
     assert len(found["task_run"]) == 240
     assert len(found["task_run_state"]) == 720
     assert found["journal_lost"] == found["journal_aside"] == []
+
+
+def test_two_processes_that_ingest_journals_about_the_same_runs(database: Database, tmp_path: Path) -> None:
+    flow_run = make_flow_run()
+    tasks = [make_task_run(flow_run, number) for number in range(200)]
+    starts = [make_state(task, PENDING) for task in tasks]
+    ends = [make_state(task, kind) for task in tasks for kind in (RUNNING, COMPLETED)]
+    _journal(tmp_path / "parent", [flow_run, *tasks, *starts])
+    _journal(tmp_path / "child", ends)
+    assert _at_once(database, [tmp_path / "parent", tmp_path / "child"], 10) == 801
+    found = contents(database)
+    assert found["journal_aside"] == []
+    assert (len(found["task_run"]), len(found["task_run_state"])) == (200, 600)
+    with database.read() as connection:
+        runs = queries.task_runs(connection, LOCAL, limit=300)
+        states = queries.task_run_states(connection, LOCAL, runs[0].id)
+    assert {(run.state_name, run.run_count, len(run.labels)) for run in runs} == {("Completed", 1, 0)}
+    assert [state.name for state in states] == ["Pending", "Running", "Completed"]
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)

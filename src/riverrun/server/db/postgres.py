@@ -49,10 +49,15 @@ def is_data_error(error: BaseException) -> bool:
     return isinstance(error, psycopg.ProgrammingError) and error.sqlstate is None
 
 
-def is_transient(error: BaseException) -> bool:
-    """Whether the same transaction may pass when it is tried again."""
+def is_transient(error: BaseException, *, new: bool = False) -> bool:
+    """Whether the same transaction may pass when it is tried again.
+
+    `new` says that its rows were looked for and not there: then a duplicate was made by another process meanwhile.
+    """
     from psycopg import errors
 
+    if new and isinstance(error, errors.UniqueViolation):
+        return True
     return isinstance(error, errors.DeadlockDetected | errors.SerializationFailure | errors.LockNotAvailable)
 
 

@@ -90,7 +90,7 @@ def is_data_error(error: BaseException) -> bool:
     )
 
 
-def is_transient(error: BaseException) -> bool:  # noqa: ARG001 - a transaction here has the database to itself
+def is_transient(error: BaseException, *, new: bool = False) -> bool:  # noqa: ARG001 - nobody else writes meanwhile
     """Whether the same transaction may pass when it is tried again."""
     return False
 

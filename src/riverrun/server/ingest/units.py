@@ -69,8 +69,9 @@ def _attempt(database: Database, scope: Scope, writer: bytes, unit: Sequence[Ite
             with database.cursor() as cursor:
                 return Unit(database.verbs, scope, writer, unit, careful=careful).apply(cursor)
         except Exception as error:
-            # another process was in the way (a deadlock that PostgreSQL resolved): the same unit passes when tried again
-            if tries >= _TRIES or not database.verbs.is_transient(error):
+            # another process was in the way (a deadlock that PostgreSQL resolved, or it made the same run): the unit passes
+            # when tried again
+            if tries >= _TRIES or not database.verbs.is_transient(error, new=careful):
                 raise
 
 
