@@ -345,3 +345,58 @@ def test_the_list_is_a_list_and_slices() -> None:
         return isinstance(mapped, list), [future.result() for future in mapped[1:]]
 
     assert main() == (True, [2, 3])
+
+
+class TestWrappedFutures:
+    """Task runners of other packages make futures of the SDK from futures of their own."""
+
+    def make(self):
+        import uuid
+        from concurrent.futures import Future
+
+        wrapped = Future()
+        return wrapped, futures.PrefectConcurrentFuture(uuid.uuid4(), wrapped)
+
+    def test_is_pending_until_the_wrapped_one_is_done(self) -> None:
+        wrapped, future = self.make()
+        future.wait(timeout=0.01)
+        assert future.state.is_pending()
+        wrapped.set_result(states.Completed(data=42))
+        future.wait()
+        assert future.state.is_completed()
+        assert future.result() == 42
+
+    def test_a_failed_state(self) -> None:
+        wrapped, future = self.make()
+        wrapped.set_result(states.Failed(data=ValueError("oops")))
+        with pytest.raises(ValueError, match="oops"):
+            future.result()
+        assert isinstance(future.result(raise_on_failure=False), ValueError)
+
+    def test_a_bare_value(self) -> None:
+        wrapped, future = self.make()
+        wrapped.set_result(42)
+        assert future.result() == 42
+
+    def test_callbacks(self) -> None:
+        wrapped, future = self.make()
+        called = []
+        future.add_done_callback(called.append)
+        assert called == []
+        wrapped.set_result(states.Completed(data=1))
+        assert called == [future]
+
+    def test_are_resolved_in_collections(self) -> None:
+        wrapped, future = self.make()
+        wrapped.set_result(states.Completed(data="v"))
+        resolved = futures.resolve_futures_to_states({"a": [future], "b": (future, 1)})
+        assert resolved["a"][0].result() == resolved["b"][0].result() == "v"
+        assert futures.resolve_futures_to_results([future, {"k": future}]) == ["v", {"k": "v"}]
+
+    def test_as_completed_and_wait(self) -> None:
+        (one, first), (two, second) = self.make(), self.make()
+        two.set_result(states.Completed(data=2))
+        done, not_done = futures.wait([first, second], timeout=0.01)
+        assert (done, not_done) == ({second}, {first})
+        one.set_result(states.Completed(data=1))
+        assert sorted(future.result() for future in futures.as_completed([first, second])) == [1, 2]

@@ -273,3 +273,117 @@ def test_send_and_throw() -> None:
     assert generator.throw(KeyError("x")) == "caught"
     with pytest.raises(StopIteration):
         generator.send("stop")
+
+
+def test_the_value_a_generator_returns() -> None:
+    @task
+    def numbers():
+        yield 1
+        return 2
+
+    generator = numbers()
+    assert next(generator) == 1
+    with pytest.raises(StopIteration) as end:
+        next(generator)
+    assert end.value.value == 2
+
+
+def test_return_state_of_a_generator_is_refused() -> None:
+    with pytest.raises(ValueError, match="generator"):
+        for _ in count(2, return_state=True):
+            pass
+
+    async def consume() -> None:
+        async for _ in acount(2, return_state=True):
+            pass
+
+    with pytest.raises(ValueError, match="generator"):
+        asyncio.run(consume())
+
+
+def test_time_out_of_a_generator() -> None:
+    import time
+
+    @task(timeout_seconds=0.1)
+    def slow():
+        yield 1
+        time.sleep(3)
+        yield 2
+
+    got = []
+    with pytest.raises(TimeoutError):
+        for value in slow():
+            got.append(value)
+    assert got == [1]
+
+
+def test_time_out_of_an_async_generator() -> None:
+    @task(timeout_seconds=0.1)
+    async def slow():
+        yield 1
+        await asyncio.sleep(10)
+        yield 2
+
+    got = []
+
+    async def consume() -> None:
+        async for value in slow():
+            got.append(value)
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(consume())
+    assert got == [1]
+
+
+def test_async_generator_with_retries_starts_over() -> None:
+    @task(retries=2)
+    async def flaky():
+        yield 1
+        yield 2
+        raise ValueError
+
+    got = []
+
+    async def consume() -> None:
+        async for value in flaky():
+            got.append(value)
+
+    with pytest.raises(ValueError):  # noqa: PT011
+        asyncio.run(consume())
+    assert got == [1, 2] * 3
+
+
+def test_values_of_a_generator_are_tracked_as_inputs() -> None:
+    context = import_module("context")
+    made: list[str] = []
+
+    class Item:
+        pass
+
+    @task
+    def make():
+        made.append(str(runtime.task_run.id))
+        yield Item()
+
+    @task
+    def use(item):
+        return [str(source.id) for source in context.TaskRunContext.get().task_run.task_inputs["item"]]
+
+    @flow
+    def main():
+        return [use(item) for item in make()]
+
+    assert main() == [made]
+
+
+@riverrun_only("the peer uses the generator up while it looks for states in it")
+def test_a_task_may_return_a_generator_object() -> None:
+    @task
+    def lazily():
+        return (i for i in range(3))
+
+    @flow
+    def main():
+        return list(lazily())
+
+    assert main() == [0, 1, 2]

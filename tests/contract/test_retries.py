@@ -84,6 +84,22 @@ def test_run_count_counts_attempts(colour: Colour, kind: str) -> None:
     assert counts == [1, 2, 3]
 
 
+def test_each_attempt_has_a_context_of_its_own(colour: Colour) -> None:
+    context = import_module("context")
+    seen = []
+
+    @colour.task(retries=2)
+    async def work():
+        here = context.get_run_context()
+        seen.append((here, here.task_run.state_name, here.task_run.run_count))
+        raise ValueError
+
+    colour.run(work, return_state=True)
+    assert [(name, count) for _, name, count in seen] == [("Running", 1), ("Retrying", 2), ("Retrying", 3)]
+    starts = [here.start_time for here, _, _ in seen]
+    assert starts == sorted(starts)
+
+
 def test_a_delay_is_waited_out(colour: Colour, kind: str) -> None:
     if ON_PEER and kind == "flow":
         pytest.skip("the peer's flows wait whole seconds, or not at all")

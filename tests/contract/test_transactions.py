@@ -169,6 +169,75 @@ def test_states_of_a_transaction() -> None:
     assert txn.is_rolled_back()
 
 
+def test_transactions_made_by_hand() -> None:
+    made = transactions.Transaction()
+    assert made.is_pending()
+    assert made.store is None
+    assert made == transactions.Transaction()
+    assert made != transactions.Transaction(key="other")
+    with made:
+        assert made.is_active()
+        assert made.get_parent() is None
+    assert made.is_committed()
+    assert transactions.Transaction(state=TransactionState.STAGED).is_staged()
+
+
+def test_children_commit_with_the_parent() -> None:
+    with transactions.Transaction(key="outer") as outer:
+        with transactions.Transaction(key="inner") as inner:
+            pass
+        assert not inner.is_committed()
+    assert outer.is_committed()
+    assert inner.is_committed()
+
+
+def test_a_rollback_reaches_the_parents() -> None:
+    with transactions.Transaction(key="outer") as outer:
+        with transactions.Transaction(key="middle") as middle:
+            with transactions.Transaction(key="inner") as inner:
+                inner.rollback()
+            assert middle.is_rolled_back()
+    assert outer.is_rolled_back()
+
+
+def test_a_rollback_by_hand_stays() -> None:
+    with transaction() as txn:
+        assert txn.rollback() is True
+        assert txn.is_rolled_back()
+    assert txn.is_rolled_back()
+    assert not txn.is_committed()
+
+
+def test_a_child_that_fails_to_commit_rolls_all_back() -> None:
+    class Bad(transactions.Transaction):
+        def commit(self, **kwargs):
+            raise ValueError("commit")
+
+    with transactions.Transaction() as txn:
+        txn.add_child(Bad())
+    assert txn.is_rolled_back()
+
+
+def test_a_rollback_that_fails_says_so_and_leaves_nothing_active() -> None:
+    class Bad(transactions.Transaction):
+        def rollback(self, **kwargs):
+            raise ValueError("rollback")
+
+    with transactions.Transaction(key="outer") as txn:
+        txn.add_child(Bad())
+        assert txn.rollback() is False
+    assert get_transaction() is None
+
+
+def test_a_hook_sees_the_parent() -> None:
+    seen = []
+    with pytest.raises(ValueError), transaction() as outer:  # noqa: PT011
+        with transactions.Transaction(key="inner") as inner:
+            inner.stage("v", on_rollback_hooks=[lambda txn: seen.append(txn.get_parent() is outer)])
+        raise ValueError
+    assert seen == [True]
+
+
 def test_get_transaction() -> None:
     assert get_transaction() is None
     with transaction() as outer:
