@@ -362,21 +362,21 @@ class TestWrappedFutures:
         future.wait(timeout=0.01)
         assert future.state.is_pending()
         wrapped.set_result(states.Completed(data=42))
-        future.wait()
+        future.wait(timeout=5)
         assert future.state.is_completed()
-        assert future.result() == 42
+        assert future.result(timeout=5) == 42
 
     def test_a_failed_state(self) -> None:
         wrapped, future = self.make()
         wrapped.set_result(states.Failed(data=ValueError("oops")))
         with pytest.raises(ValueError, match="oops"):
-            future.result()
-        assert isinstance(future.result(raise_on_failure=False), ValueError)
+            future.result(timeout=5)
+        assert isinstance(future.result(timeout=5, raise_on_failure=False), ValueError)
 
     def test_a_bare_value(self) -> None:
         wrapped, future = self.make()
         wrapped.set_result(42)
-        assert future.result() == 42
+        assert future.result(timeout=5) == 42
 
     def test_callbacks(self) -> None:
         wrapped, future = self.make()
@@ -389,6 +389,8 @@ class TestWrappedFutures:
     def test_are_resolved_in_collections(self) -> None:
         wrapped, future = self.make()
         wrapped.set_result(states.Completed(data="v"))
+        future.wait(timeout=5)
+        assert future.state.is_completed()
         resolved = futures.resolve_futures_to_states({"a": [future], "b": (future, 1)})
         assert resolved["a"][0].result() == resolved["b"][0].result() == "v"
         assert futures.resolve_futures_to_results([future, {"k": future}]) == ["v", {"k": "v"}]
@@ -399,4 +401,4 @@ class TestWrappedFutures:
         done, not_done = futures.wait([first, second], timeout=0.01)
         assert (done, not_done) == ({second}, {first})
         one.set_result(states.Completed(data=1))
-        assert sorted(future.result() for future in futures.as_completed([first, second])) == [1, 2]
+        assert sorted(future.result() for future in futures.as_completed([first, second], timeout=5)) == [1, 2]
