@@ -14,6 +14,7 @@ _HOMES = {
     "Task": "riverrun.tasks",
     "Transaction": "riverrun.transactions",
     "allow_failure": "riverrun.utilities.annotations",
+    "flatten": "riverrun.utilities.annotations",
     "flow": "riverrun.flows",
     "get_run_logger": "riverrun.logging",
     "opaque": "riverrun.utilities.annotations",
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from riverrun.states import State
     from riverrun.tasks import Task, task
     from riverrun.transactions import Transaction
-    from riverrun.utilities.annotations import allow_failure, opaque, quote, unmapped
+    from riverrun.utilities.annotations import allow_failure, flatten, opaque, quote, unmapped
 
 
 def __getattr__(name: str) -> Any:

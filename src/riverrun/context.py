@@ -60,6 +60,9 @@ class ContextModel:
     copy = model_copy
 
 
+RunContext = ContextModel
+
+
 class FlowRunContext(ContextModel):
     """The flow run that the current code belongs to."""
 

@@ -120,6 +120,7 @@ class Flow(Generic[P, R]):
         self.cache_result_in_memory = cache_result_in_memory
         self.log_prints = log_prints
         self._task: Task[Any, Any] | None = None
+        self._parameters: Any = None
 
     on_completion_hooks: list[Hook]
     on_failure_hooks: list[Hook]
@@ -206,6 +207,15 @@ class Flow(Generic[P, R]):
         self.on_running_hooks.append(fn)
         return fn
 
+    @property
+    def parameters(self) -> Any:
+        """The JSON schema of the parameters, made on first use (`utilities.schema.ParameterSchema`)."""
+        if self._parameters is None:
+            from riverrun.utilities.callables import parameter_schema
+
+            self._parameters = parameter_schema(self.fn)
+        return self._parameters
+
     # -- parameters --------------------------------------------------------------------------------------------------
 
     def validate_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -257,10 +267,12 @@ class Flow(Generic[P, R]):
             # a subflow in a picture is one node
             return picture.track_viz_task(self.isasync, self.name, parameters)
         if self.isgenerator:
-            from riverrun.engine.streams import astream, stream
+            from riverrun.engine.streams import astream, refuse_return_state, stream
 
+            if return_state:
+                refuse_return_state(f"Flow {self.name!r}")
             start = astream if self.isasync else stream
-            return start(lambda: FlowRunLife(self, args, kwargs, parameters, wait_for), return_state=return_state)
+            return start(lambda: FlowRunLife(self, args, kwargs, parameters, wait_for))
         if self.isasync:
             return self._acall(args, kwargs, parameters, wait_for, return_state)
         life = FlowRunLife(self, args, kwargs, parameters, wait_for)
@@ -350,6 +362,16 @@ def _file_version(fn: Callable[..., Any]) -> str:
         return "" if path is None else sha256(Path(path).read_bytes()).hexdigest()[:32]
     except (TypeError, OSError):
         return ""
+
+
+def load_flow_from_entrypoint(entrypoint: str) -> Flow[..., Any]:
+    """The flow that `path/to/file.py:name`, `module:name` or `module.name` names.
+
+    Raises ScriptError if its code fails, MissingFlowError or UnspecifiedFlowError with what the file has instead.
+    """
+    from riverrun.entrypoints import load_flow
+
+    return load_flow(entrypoint)
 
 
 @overload

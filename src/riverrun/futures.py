@@ -12,17 +12,18 @@ from uuid import UUID
 
 from riverrun.base.pool import released
 from riverrun.base.task_loops import place_given_back
-from riverrun.states import Pending, aget_state_result, get_state_result
+from riverrun.states import NONE_RESULT, Pending, State, aget_state_result, get_state_result
 from riverrun.utilities.collections import FutureBase, visit_collection
+from riverrun.wire.states import StateType
 
 if TYPE_CHECKING:
-    from riverrun.states import State
     from riverrun.wire.runs import TaskRun
 
 from _thread import allocate_lock
 
 R = TypeVar("R")
 F = TypeVar("F", bound="PrefectFuture[Any]")
+W = TypeVar("W")
 
 #: guards the callbacks of all futures; held for a few bytecodes only
 _lock = allocate_lock()
@@ -171,23 +172,43 @@ class PrefectTaskRunFuture(PrefectFuture[R]):
         return self.aresult().__await__()
 
 
-PrefectConcurrentFuture = PrefectTaskRunFuture
 PrefectDistributedFuture = PrefectTaskRunFuture
 Future = PrefectTaskRunFuture
 
 
-class PrefectWrappedFuture(PrefectTaskRunFuture[R], Generic[R, F]):
-    """A future around one of another library; a base for the task runners of others."""
+class PrefectWrappedFuture(PrefectTaskRunFuture[R], Generic[R, W]):
+    """A future around one of another library, whose result is the run's final state; a base for runners of others.
+
+    A wrapped result that is no state counts as the data of a completed run, a wrapped exception as a failure.
+    """
 
     __slots__ = ("_wrapped_future",)
 
-    def __init__(self, task_run_id: UUID, wrapped_future: F) -> None:
+    def __init__(self, task_run_id: UUID, wrapped_future: W) -> None:
         super().__init__(task_run_id)
         self._wrapped_future = wrapped_future
+        listen = getattr(wrapped_future, "add_done_callback", None)
+        if listen is not None:
+            listen(self._take_over)
 
     @property
-    def wrapped_future(self) -> F:
+    def wrapped_future(self) -> W:
         return self._wrapped_future
+
+    def _take_over(self, wrapped: Any) -> None:
+        try:
+            outcome = wrapped.result()
+        except BaseException as error:  # noqa: BLE001 - an outcome like any other; whoever asks for it gets it raised
+            outcome = State(type=StateType.FAILED, message=str(error), data=error)
+        if not isinstance(outcome, State):
+            outcome = State(type=StateType.COMPLETED, data=NONE_RESULT if outcome is None else outcome)
+        self.set_state(outcome)
+
+
+class PrefectConcurrentFuture(PrefectWrappedFuture[R, Any]):
+    """A future around a `concurrent.futures.Future`."""
+
+    __slots__ = ()
 
 
 class PrefectFutureList(list[F], Generic[F]):

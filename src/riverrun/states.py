@@ -129,8 +129,6 @@ def Scheduled(cls: type[State[R]] = State, scheduled_time: datetime | None = Non
 
 def Completed(cls: type[State[R]] = State, **kwargs: Any) -> State[R]:  # noqa: N802
     """`data=None` says that the result is None; without `data` nothing is known of a result."""
-    if kwargs.get("data", NONE_RESULT) is None:
-        kwargs["data"] = NONE_RESULT
     return cls(type=_COMPLETED, **kwargs)
 
 
@@ -360,9 +358,19 @@ def exception_to_crashed_state_sync(exc: BaseException, result_store: Any = None
 
 
 #: the names without `_sync`, which the engine calls
-return_value_to_state = return_value_to_state_sync
-exception_to_failed_state = exception_to_failed_state_sync
-exception_to_crashed_state = exception_to_crashed_state_sync
+async def return_value_to_state(*args: Any, **kwargs: Any) -> State[Any]:
+    """`return_value_to_state_sync` as a coroutine, as the peer has it."""
+    return return_value_to_state_sync(*args, **kwargs)
+
+
+async def exception_to_failed_state(*args: Any, **kwargs: Any) -> State[Any]:
+    """`exception_to_failed_state_sync` as a coroutine, as the peer has it."""
+    return exception_to_failed_state_sync(*args, **kwargs)
+
+
+async def exception_to_crashed_state(*args: Any, **kwargs: Any) -> State[Any]:
+    """`exception_to_crashed_state_sync` as a coroutine, as the peer has it."""
+    return exception_to_crashed_state_sync(*args, **kwargs)
 
 
 def format_exception(exc: BaseException, tb: TracebackType | None = None) -> str:

@@ -359,10 +359,12 @@ class Task(Generic[P, R]):
         if picture is not None:
             return picture.track_viz_task(self.isasync, self.name, parameters, viz_return_value=self.viz_return_value)
         if self.isgenerator:
-            from riverrun.engine.streams import astream, stream
+            from riverrun.engine.streams import astream, refuse_return_state, stream
 
+            if return_state:
+                refuse_return_state(f"Task {self.name!r}")
             start = astream if self.isasync else stream
-            return start(lambda: TaskRunLife(self, args, kwargs, parameters, wait_for), return_state=return_state)
+            return start(lambda: TaskRunLife(self, args, kwargs, parameters, wait_for))
         if self.isasync:
             return self._acall(args, kwargs, parameters, wait_for, return_state)
         life = TaskRunLife(self, args, kwargs, parameters, wait_for)

@@ -256,7 +256,8 @@ def test_signals(process, place, number, code):
         assert child.stdout.readline() == "ready\n"
         child.send_signal(number)
         _out, error = child.communicate(timeout=60)
-        assert child.returncode == code
+        # a process that a signal ends is ended by it once the run is recorded; shells report that as 128 + its number
+        assert child.returncode in (code, 128 - code)
     assert "Traceback" not in error
     runs = process("flow-run", "ls", "--json").document
     assert [run["state_type"] for run in runs] == ["CRASHED"]

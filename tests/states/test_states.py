@@ -32,12 +32,12 @@ from riverrun.states import (
     State,
     StateGroup,
     Suspended,
-    exception_to_crashed_state,
-    exception_to_failed_state,
+    exception_to_crashed_state_sync,
+    exception_to_failed_state_sync,
     get_state_exception,
     is_state_iterable,
     raise_state_exception,
-    return_value_to_state,
+    return_value_to_state_sync,
 )
 from riverrun.utilities.annotations import quote
 from riverrun.wire.states import StateType
@@ -233,29 +233,29 @@ class TestReturnValue:
         ],
     )
     def test_what_decides(self, value, kind, message):
-        state = return_value_to_state(value)
+        state = return_value_to_state_sync(value)
         assert (state.type, state.message) == (StateType(kind), message)
         if state.is_completed():
             assert state.result() is value
 
     def test_users_state_stands(self):
         for made in (Completed(name="Skipped", data=3), Failed(message="m"), Running()):
-            assert return_value_to_state(made) is made
-        done = return_value_to_state(Completed())
+            assert return_value_to_state_sync(made) is made
+        done = return_value_to_state_sync(Completed())
         assert done.result() is None
         with pytest.raises(FailedRun, match="why"):
-            return_value_to_state(Failed(message="why")).result()
+            return_value_to_state_sync(Failed(message="why")).result()
 
     def test_state_of_a_run_is_judged(self):
         inner = Failed(message="inner", state_details={"task_run_id": uuid4()})
-        state = return_value_to_state(inner)
+        state = return_value_to_state_sync(inner)
         assert (state.message, state.data) == ("1/1 states failed.", inner)
-        assert return_value_to_state(Completed(state_details={"flow_run_id": uuid4()})).message == (
+        assert return_value_to_state_sync(Completed(state_details={"flow_run_id": uuid4()})).message == (
             "All states completed."
         )
 
     def test_generator_becomes_a_list(self):
-        assert return_value_to_state(i for i in range(3)).result() == [0, 1, 2]
+        assert return_value_to_state_sync(i for i in range(3)).result() == [0, 1, 2]
 
 
 class _Mute(Exception):
@@ -266,16 +266,16 @@ class _Mute(Exception):
 class TestExceptions:
     def test_failed(self):
         error = ValueError("x")
-        state = exception_to_failed_state(error, message="Task run:", name="TimedOut")
+        state = exception_to_failed_state_sync(error, message="Task run:", name="TimedOut")
         assert (state.name, state.message, state.data) == ("TimedOut", "Task run: ValueError: x", error)
         assert state.state_details.retriable is False
         with pytest.raises(ValueError, match="no active exception"):
-            exception_to_failed_state()
+            exception_to_failed_state_sync()
         try:
             raise KeyError("k")
         except KeyError:
-            assert exception_to_failed_state().message == "KeyError: 'k'"
-        assert "_Mute" in exception_to_failed_state(_Mute()).message
+            assert exception_to_failed_state_sync().message == "KeyError: 'k'"
+        assert "_Mute" in exception_to_failed_state_sync(_Mute()).message
 
     @pytest.mark.parametrize(
         ("error", "text"),
@@ -288,7 +288,7 @@ class TestExceptions:
         ],
     )
     def test_crashed(self, error, text):
-        state = exception_to_crashed_state(error)
+        state = exception_to_crashed_state_sync(error)
         assert state.is_crashed()
         assert text in state.message
         assert state.data is error
@@ -337,10 +337,10 @@ class TestPersisted:
             Completed(data=record.metadata).result(retry_result_failure=False)
 
     def test_outcomes_with_a_store(self, store):
-        state = return_value_to_state(None, store)
+        state = return_value_to_state_sync(None, store)
         assert state.result() is None
-        assert return_value_to_state([1], store, write_result=True).data.metadata.storage_key
-        assert return_value_to_state(state.data, store).data is state.data
-        assert return_value_to_state(Completed(data=1), store).result() == 1
-        failed = exception_to_failed_state(ValueError("x"), store, write_result=True)
+        assert return_value_to_state_sync([1], store, write_result=True).data.metadata.storage_key
+        assert return_value_to_state_sync(state.data, store).data is state.data
+        assert return_value_to_state_sync(Completed(data=1), store).result() == 1
+        failed = exception_to_failed_state_sync(ValueError("x"), store, write_result=True)
         assert isinstance(Failed(data=failed.data.metadata).result(raise_on_failure=False), ValueError)

@@ -36,7 +36,7 @@ def run(
     riverrun run etl.py:main --param day=2026-01-31 --param 'sizes=[1, 2]'
     """
     from riverrun.base.errors import MissingFlowError, ScriptError
-    from riverrun.cli.entrypoint import load_flow, script_traceback
+    from riverrun.entrypoints import load_flow, script_traceback
 
     try:
         flow = load_flow(entrypoint)

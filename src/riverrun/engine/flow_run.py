@@ -4,6 +4,7 @@ Its transitions are decided by the same pure rules as a server's (`rules.flow_ru
 journal. A subflow run has a task run in its parent that mirrors its states, so that the parent's graph shows it.
 """
 
+from collections.abc import AsyncGenerator, Generator
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -26,14 +27,15 @@ from riverrun.futures import resolve_futures_to_states
 from riverrun.logging import flow_run_logger, patch_print
 from riverrun.rules import flow_run as rules
 from riverrun.states import (
+    Completed,
     Failed,
     Pending,
     Running,
     State,
-    exception_to_crashed_state,
-    exception_to_failed_state,
+    exception_to_crashed_state_sync,
+    exception_to_failed_state_sync,
     get_state_result,
-    return_value_to_state,
+    return_value_to_state_sync,
 )
 from riverrun.wire.runs import FlowRun, RunPolicy, TaskRun
 from riverrun.wire.states import BaseState, StateType
@@ -160,7 +162,9 @@ class FlowRunLife:
                 self.parameters = flow.validate_parameters(self.parameters)
             except Exception as error:  # noqa: BLE001 - user types may raise anything
                 self.error = strip(error)
-                self.state = exception_to_failed_state(error, prefix="Validation of flow parameters failed with error:")
+                self.state = exception_to_failed_state_sync(
+                    error, prefix="Validation of flow parameters failed with error:"
+                )
                 self.logger.error("%s", self.state.message)
                 yield from self._finish(self.state)
                 return
@@ -183,7 +187,7 @@ class FlowRunLife:
                 self._rename()
             except Exception as error:  # noqa: BLE001 - the template is the user's code
                 self.error = strip(error)
-                self.state = exception_to_failed_state(error, prefix="Flow run encountered an exception:")
+                self.state = exception_to_failed_state_sync(error, prefix="Flow run encountered an exception:")
                 yield from self._finish(self.state)
                 return
         with runner, patch_print() if context.log_prints else _NOTHING:
@@ -221,7 +225,7 @@ class FlowRunLife:
             else:
                 self.error = strip(error)
                 self.logger.error("Encountered exception during execution: %r", error, exc_info=error)
-                self.state = exception_to_failed_state(error, prefix="Flow run encountered an exception:")
+                self.state = exception_to_failed_state_sync(error, prefix="Flow run encountered an exception:")
             decision = rules.decide(rules.facts_of(run), self.state, now())
             if decision.state is not None and decision.state.type is StateType.SCHEDULED:
                 retry_at = decision.state.state_details.scheduled_time
@@ -247,12 +251,17 @@ class FlowRunLife:
             yield wait
             if wait.error is not None:
                 raise wait.error
+        if isinstance(value, Generator | AsyncGenerator):
+            # not looked into: that would use it up
+            self.value = value
+            self.state = Completed(data=value)
+            return
         # what the caller gets: data as it is, states in the place of futures
         self.value = resolve_futures_to_states(value) if futures else value
-        self.state = state = return_value_to_state(self.value)
+        self.state = state = return_value_to_state_sync(self.value)
         if state.type in _UNDER_WAY:
             self.error = FailedRun(f"The flow returned the state {state.name!r}, which is not the end of a run.")
-            self.state = exception_to_failed_state(self.error)
+            self.state = exception_to_failed_state_sync(self.error)
 
     def _finish(self, state: State[Any]) -> Steps:
         """Store the result if that is asked for, enter the final state, run the hooks."""
@@ -289,7 +298,7 @@ class FlowRunLife:
     def _crash(self, error: BaseException) -> None:
         """The run was struck from outside of its code; the caller gets the exception as it was."""
         self.interrupt = self.error = strip(error)
-        self._enter(exception_to_crashed_state(error))
+        self._enter(exception_to_crashed_state_sync(error))
         self.logger.error("Crash detected! %s", self.state.message)
 
     def crashed(self, error: BaseException) -> None:
@@ -316,6 +325,9 @@ class FlowRunLife:
             return None, get_state_result(self.state)
         except Exception as error:  # noqa: BLE001 - whatever the state holds is the flow's outcome
             return strip(error), None
+
+    def note_item(self, item: Any) -> None:
+        """A generator yielded `item`; flows track only what they return."""
 
     # -- steps -------------------------------------------------------------------------------------------------------
 

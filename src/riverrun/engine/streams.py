@@ -1,70 +1,136 @@
 """Generator tasks and flows: the user's generator is driven item by item inside its own copied context.
 
 Two generators consumed in turns must each see their own run, and one that is abandoned is finalised from wherever the garbage
-collector happens to run; so neither the user's steps nor the engine's touch the consumer's context.
+collector happens to run; so neither the user's steps nor the engine's touch the consumer's context. A time-out holds from the
+first step to the last.
 """
 
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextvars import Context, copy_context
+from functools import partial
 from typing import Any
 
+from riverrun.base.clock import monotonic
+from riverrun.engine import interrupts
 from riverrun.engine.drive import aperform, perform
 from riverrun.engine.effects import Call, Effect
+from riverrun.engine.interrupts import gate
+from riverrun.engine.timeouts import acall_with_timeout, call_with_timeout
 
 
-def stream(make_life: Callable[[], Any], *, return_state: bool = False) -> Generator[Any, Any, Any]:
+def refuse_return_state(name: str) -> None:
+    """Raise ValueError: a generator hands out items, it has no place for a state."""
+    raise ValueError(f"{name} is a generator: it yields its items, so return_state=True can't be used when calling it.")
+
+
+def stream(make_life: Callable[[], Any]) -> Generator[Any, Any, Any]:
     """A sync generator whose items are those of the user's generator and whose end is the end of the run."""
+    main = interrupts.in_main_thread()
     context = copy_context()
     life = context.run(make_life)
     life.streamed = True
     context.run(life.open)
     steps = context.run(life.live)
+    before = _close(main)
     try:
         effect = context.run(next, steps)
         while True:
-            yield from _perform_streamed(effect, context)
+            if effect.__class__ is Call:
+                items = _items(effect, context, main)
+                try:
+                    item = next(items)
+                    while True:
+                        context.run(life.note_item, item)
+                        _reopen(main, before)
+                        try:
+                            sent = yield item
+                        except GeneratorExit:
+                            # the consumer has enough: that is a good end of the run
+                            _close(main)
+                            items.close()
+                            effect.value, effect.error = None, None
+                            break
+                        except BaseException as thrown:  # noqa: BLE001 - handed to the user's generator
+                            _close(main)
+                            item = items.throw(thrown)
+                        else:
+                            _close(main)
+                            item = items.send(sent)
+                except StopIteration:
+                    pass
+            else:
+                try:
+                    context.run(partial(perform, effect, main=main))
+                except BaseException as struck:  # noqa: BLE001 - outcomes are values
+                    effect.error = struck
             effect = context.run(steps.send, None)
     except StopIteration:
         pass
     except BaseException as broken:
         context.run(life.crashed, broken)
         raise
-    error, value = context.run(life.verdict, return_state)
+    finally:
+        _reopen(main, before)
+    error, value = context.run(life.verdict, False)
     if error is not None:
         raise error
     return value
 
 
-def _perform_streamed(effect: Effect, context: Context) -> Generator[Any, Any, None]:
-    """Perform one effect; the user's call is a stream of items."""
-    if effect.__class__ is not Call:
+def _close(main: bool) -> bool:
+    """Engine code begins: no signal may strike it. Gives how the gate was."""
+    before = gate.open
+    if main:
+        gate.open = False
+    return before
+
+
+def _reopen(main: bool, before: bool) -> None:
+    if main:
+        gate.open = before
+
+
+def _items(call: Effect, context: Context, main: bool) -> Generator[Any, Any, None]:
+    """Perform a call whose function is a generator: yields its items, leaves the outcome in the effect."""
+    timeout = call.timeout  # type: ignore[attr-defined]
+    deadline = None if timeout is None else monotonic() + timeout
+
+    def step(fn: Callable[..., Any], *args: Any) -> Any:
+        if deadline is not None:
+            left = max(deadline - monotonic(), 0)
+            try:
+                return call_with_timeout(partial(context.run, fn, *args), (), {}, left, name=repr(call.fn))  # type: ignore[attr-defined]
+            finally:
+                _reopen(main, False)
+        if main:
+            gate.open = True
+            if gate.pending is not None:
+                raise interrupts.take_pending()
         try:
-            context.run(lambda: perform(effect, main=False))
-        except BaseException as struck:  # noqa: BLE001 - outcomes are values
-            effect.error = struck
-        return
+            return context.run(fn, *args)
+        finally:
+            _reopen(main, False)
+
     try:
-        user = context.run(effect.fn, *effect.args, **effect.kwargs)
-        item = context.run(next, user)
+        user = context.run(partial(call.fn, *call.args, **call.kwargs))  # type: ignore[attr-defined]
+        item = step(next, user)
         while True:
             try:
                 sent = yield item
             except GeneratorExit:
-                # the consumer has enough: that is a good end of the run
-                context.run(user.close)
-                effect.value = None
+                step(user.close)
                 return
             except BaseException as thrown:  # noqa: BLE001 - handed to the user's generator
-                item = context.run(user.throw, thrown)
+                item = step(user.throw, thrown)
             else:
-                item = context.run(user.send, sent)
+                item = step(user.send, sent)
     except StopIteration as stop:
-        effect.value = stop.value
+        call.value = stop.value
     except BaseException as error:  # noqa: BLE001 - outcomes are values
-        effect.error = error
+        call.error = error
 
 
-async def astream(make_life: Callable[[], Any], *, return_state: bool = False) -> AsyncGenerator[Any, Any]:
+async def astream(make_life: Callable[[], Any]) -> AsyncGenerator[Any, Any]:
     """An async generator whose items are those of the user's and whose end is the end of the run."""
     context = copy_context()
     life = context.run(make_life)
@@ -74,27 +140,29 @@ async def astream(make_life: Callable[[], Any], *, return_state: bool = False) -
     try:
         effect = context.run(next, steps)
         while True:
-            if effect.__class__ is not Call:
+            if effect.__class__ is Call:
+                step = _astep(effect, context)
                 try:
-                    await _step(aperform(effect), context)
-                except BaseException as struck:  # noqa: BLE001 - outcomes are values
-                    effect.error = struck
-            else:
-                try:
-                    user = context.run(effect.fn, *effect.args, **effect.kwargs)
-                    item = await _step(user.__anext__(), context)
+                    user = context.run(partial(effect.fn, *effect.args, **effect.kwargs))
+                    item = await step(user.__anext__)
                     while True:
+                        context.run(life.note_item, item)
                         try:
                             sent = yield item
                         except GeneratorExit:
-                            await _step(user.aclose(), context)
+                            await step(user.aclose)
                             break
                         except BaseException as thrown:  # noqa: BLE001 - handed to the user's generator
-                            item = await _step(user.athrow(thrown), context)
+                            item = await step(user.athrow, thrown)
                         else:
-                            item = await _step(user.asend(sent), context)
+                            item = await step(user.asend, sent)
                 except StopAsyncIteration:
                     pass
+                except BaseException as error:  # noqa: BLE001 - outcomes are values
+                    effect.error = error
+            else:
+                try:
+                    await _inside(aperform(effect), context)
                 except BaseException as struck:  # noqa: BLE001 - outcomes are values
                     effect.error = struck
             effect = context.run(steps.send, None)
@@ -103,12 +171,28 @@ async def astream(make_life: Callable[[], Any], *, return_state: bool = False) -
     except BaseException as broken:
         context.run(life.crashed, broken)
         raise
-    error, _value = context.run(life.verdict, return_state)
-    if error is not None:
-        raise error
+    failure, _value = context.run(life.verdict, False)
+    if failure is not None:
+        raise failure
 
 
-class _step:  # noqa: N801 - an awaitable used like a function
+def _astep(call: Effect, context: Context) -> Callable[..., Any]:
+    """How to await one step of the user's generator: inside the context, no longer than the call may take."""
+    timeout = call.timeout  # type: ignore[attr-defined]
+    deadline = None if timeout is None else monotonic() + timeout
+
+    async def step(fn: Callable[..., Any], *args: Any) -> Any:
+        async def begun() -> Any:
+            return await _inside(fn(*args), context)
+
+        if deadline is None:
+            return await begun()
+        return await acall_with_timeout(begun, (), {}, max(deadline - monotonic(), 0), name=repr(call.fn))  # type: ignore[attr-defined]
+
+    return step
+
+
+class _inside:  # noqa: N801 - an awaitable used like a function
     """Await something with every step of it inside `context`."""
 
     __slots__ = ("_awaitable", "_context")

@@ -6,7 +6,7 @@ with cache and result, retries, hooks) are steps of their own that the straight 
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from riverrun.engine.timeouts import DeadlineExceeded
 from riverrun.engine.tracebacks import strip
 from riverrun.logging import is_enabled, patch_print, task_run_logger
 from riverrun.states import (
+    NONE_RESULT,
     AwaitingRetry,
     Cancelled,
     Completed,
@@ -31,9 +32,9 @@ from riverrun.states import (
     Retrying,
     Running,
     State,
-    exception_to_crashed_state,
-    exception_to_failed_state,
-    return_value_to_state,
+    exception_to_crashed_state_sync,
+    exception_to_failed_state_sync,
+    return_value_to_state_sync,
 )
 from riverrun.wire.runs import TaskRun
 from riverrun.wire.states import StateType
@@ -170,6 +171,7 @@ class TaskRunLife:
         state: State[Any] = Running()
         while True:
             self._enter(state)
+            self.context.start_time = state.timestamp  # type: ignore[union-attr] # made before this
             if task.on_running_hooks:
                 yield from run_hooks(task.on_running_hooks, (task, run, state), self.logger)
             call = Call(self._function(), self.args, self.kwargs, task.timeout_seconds)
@@ -179,7 +181,7 @@ class TaskRunLife:
                 value = call.value
                 if value.__class__ in _SIMPLE:
                     self.value = value
-                    self.state = Completed(data=value)
+                    self.state = Completed(data=NONE_RESULT if value is None else value)
                 else:
                     yield from self._take_value(value)
                 break
@@ -253,7 +255,7 @@ class TaskRunLife:
     def _crash(self, error: BaseException) -> None:
         """The run was struck from outside of its code; the caller gets the exception as it was."""
         self.interrupt = self.error = strip(error)
-        self.state = exception_to_crashed_state(error)
+        self.state = exception_to_crashed_state_sync(error)
         if self.storing is not None:
             self.storing.abandon()
         elif self.context is not None and self.context.own_transaction is not None:
@@ -308,6 +310,11 @@ class TaskRunLife:
         # as it was returned, also if that is a state or a future
         return None, self.value
 
+    def note_item(self, item: Any) -> None:
+        """A generator yielded `item`: whoever is given it depends on this run."""
+        if self.flow_context is not None and item is not None:
+            inputs.track(self.flow_context, item, self.run.id)
+
     # -- steps -------------------------------------------------------------------------------------------------------
 
     def _enter(self, state: State[Any]) -> None:
@@ -361,15 +368,19 @@ class TaskRunLife:
             if wait.error is not None:
                 raise wait.error
         self.value = value
-        self.state = state = return_value_to_state(value)
+        if isinstance(value, Generator | AsyncGenerator):
+            # not looked into: that would use it up
+            self.state = Completed(data=value)
+            return
+        self.state = state = return_value_to_state_sync(value)
         if state.type in _UNDER_WAY:
             self.error = FailedRun(f"The task returned the state {state.name!r}, which is not the end of a run.")
-            self.state = exception_to_failed_state(self.error)
+            self.state = exception_to_failed_state_sync(self.error)
 
     def failed(self, error: Exception) -> State[Any]:
         logger = self.logger
         logger.error("Task run failed with exception: %r", error, exc_info=error)
-        return exception_to_failed_state(error, prefix="Task run encountered an exception")
+        return exception_to_failed_state_sync(error, prefix="Task run encountered an exception")
 
     def _timed_out(self, error: TaskRunTimeoutError) -> State[Any]:
         message = f"Task run exceeded timeout of {self.task.timeout_seconds} second(s)"

@@ -68,6 +68,10 @@ class TaskRunner(abc.ABC, Generic[F]):
         With an `error` what has not begun is given up. May block.
         """
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # what runs does not travel: a copy in another process begins with nothing, like a duplicate
+        return _make, (type(self), self._options())
+
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and self._options() == other._options()
 
@@ -77,3 +81,7 @@ class TaskRunner(abc.ABC, Generic[F]):
     def _options(self) -> dict[str, Any]:
         """The options that make two runners alike."""
         return {}
+
+
+def _make(kind: type[Any], options: dict[str, Any]) -> Any:
+    return kind(**options)
