@@ -4,6 +4,7 @@ Contexts live in `contextvars`, so they follow `await`, and the runners copy the
 with slots: making one is on the path of every task call. This module must not wait, record or decide anything.
 """
 
+from _thread import allocate_lock
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
@@ -68,6 +69,8 @@ class FlowRunContext(ContextModel):
 
     __slots__ = (
         "_keys",
+        "_counts",
+        "_counts_lock",
         "_results",
         "detached",
         "flow",
@@ -113,6 +116,18 @@ class FlowRunContext(ContextModel):
         self._keys: dict[str, Any] = {}
         #: which run produced a value (engine.inputs)
         self._results: Any = None
+        self._counts: dict[str, int] = {}
+        self._counts_lock = allocate_lock()
+
+    def count(self, state_name: str) -> None:
+        """Note that a task run of this flow run ended in a state of this name."""
+        with self._counts_lock:
+            self._counts[state_name] = self._counts.get(state_name, 0) + 1
+
+    def counted(self) -> dict[str, int]:
+        """How many task runs ended in which state, the most frequent first."""
+        with self._counts_lock:
+            return dict(sorted(self._counts.items(), key=lambda item: -item[1]))
 
     @property
     def result_store(self) -> "ResultStore":

@@ -278,6 +278,10 @@ class FlowRunLife:
                 state.message = f"The flow ran, but its result was not kept: {do.error}"
                 self.logger.error("%s", state.message)
         self._enter(state)
+        if self.context is not None and (counts := self.context.counted()):
+            total = sum(counts.values())
+            parts = ", ".join(f"{number} {name}" for name, number in counts.items())
+            self.logger.info("Ran %s task run%s: %s", total, "" if total == 1 else "s", parts)
         log = self.logger.info if state.type is StateType.COMPLETED else self.logger.error
         log("Finished in state %s", state)
         hooks: Any = ()

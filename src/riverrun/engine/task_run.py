@@ -190,23 +190,24 @@ class TaskRunLife:
                 return
             if task.timeout_seconds is not None and isinstance(error, DeadlineExceeded):
                 self.error = error = TaskRunTimeoutError(str(error))
-                self.state = self._timed_out(error)
+                self.state = self._failed_state(error)
             else:
                 self.error = strip(error)
-                self.state = self.failed(error)
+                self.state = self._failed_state(error)
             delay = yield from retries.next_delay(self)
             if delay is None:
+                self._tell_failure(error)
                 break
             if delay > 0:
                 self._enter(AwaitingRetry.after(delay, self.state))
-                self._say_retry(error, delay)
+                self._tell_retry(error, delay)
                 sleep = Sleep(delay)
                 yield sleep
                 if sleep.error is not None:
                     self._crash(sleep.error)
                     return
             else:
-                self._say_retry(error, 0)
+                self._tell_retry(error, 0)
             self.error = None
             state = Retrying()
         yield from self.finish()
@@ -239,6 +240,8 @@ class TaskRunLife:
             yield from close_own(self.context.own_transaction, failed=self.state.type is not StateType.COMPLETED)
         state = self.state
         self._enter(state)
+        if self.flow_context is not None:
+            self.flow_context.count(state.name)  # type: ignore[arg-type] # every state has a name
         hooks: Sequence[Callable[..., Any]]
         if state.type is StateType.COMPLETED:
             if self.flow_context is not None and self.value is not None:
@@ -378,24 +381,27 @@ class TaskRunLife:
             self.state = exception_to_failed_state_sync(self.error)
 
     def failed(self, error: Exception) -> State[Any]:
-        logger = self.logger
-        logger.error("Task run failed with exception: %r", error, exc_info=error)
+        """The state of a run that failed for good; says so in its log."""
+        self._tell_failure(error)
+        return self._failed_state(error)
+
+    def _failed_state(self, error: Exception) -> State[Any]:
+        if isinstance(error, TaskRunTimeoutError) and self.task.timeout_seconds is not None:
+            message = f"Task run exceeded timeout of {self.task.timeout_seconds} second(s)"
+            return Failed(name="TimedOut", message=message, data=error)
         return exception_to_failed_state_sync(error, prefix="Task run encountered an exception")
 
-    def _timed_out(self, error: TaskRunTimeoutError) -> State[Any]:
-        message = f"Task run exceeded timeout of {self.task.timeout_seconds} second(s)"
-        # the error also says so when the call could not be interrupted and still runs
-        self.logger.error("%s: %s", message, error)
-        return Failed(name="TimedOut", message=message, data=error)
+    def _tell_failure(self, error: Exception) -> None:
+        self.logger.error("Task run failed with exception: %r", error, exc_info=error)
 
-    def _say_retry(self, error: Exception, delay: float) -> None:
-        task, count = self.task, self.run.run_count
-        self.logger.info(
+    def _tell_retry(self, error: Exception, delay: float) -> None:
+        self.logger.warning(
             "Task run failed with exception: %r - Retry %s/%s will start %s",
             error,
-            count,
-            task.retries,
+            self.run.run_count,
+            self.task.retries,
             f"{delay:g} second(s) from now" if delay else "immediately",
+            exc_info=error,
         )
 
     @property
