@@ -367,3 +367,18 @@ def test_serializable_isolation_with_locks_computes_once(tmp_path, unique: str) 
         return counted.task.map([unique] * 8).result()
 
     assert main() == [1] * 8
+
+
+def test_task_input_hash_tells_code_apart(unique: str) -> None:
+    tasks = import_module("tasks")
+
+    @task(cache_key_fn=tasks.task_input_hash, persist_result=True)
+    def work(x):
+        return "first"
+
+    def other(x):
+        return f"{x} second"
+
+    assert work(unique) == "first"
+    work.fn = other
+    assert work(unique) == f"{unique} second"

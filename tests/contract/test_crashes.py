@@ -14,7 +14,9 @@ pytestmark = pytest.mark.timeout(120)
 PRELUDE = """
 import asyncio, os, signal, sys, time
 from SDK import flow, task
-from SDK.states import Cancelled
+
+# a shell that starts the tests in the background has its children ignore Ctrl-C
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def note(text):
     print(text, flush=True)

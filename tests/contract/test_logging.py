@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from .sdk import SDK, Colour, flow, get_run_logger, import_module, riverrun_only, run_script, task
+from .sdk import SDK, Colour, flow, get_run_logger, history, import_module, riverrun_only, run_script, task
 
 sdk_logging = import_module("logging")
 exceptions = import_module("exceptions")
@@ -233,3 +233,37 @@ def test_retries_are_logged(lines: Lines) -> None:
 
     work()
     assert any("the first" in message and "etr" in message for message in lines.messages("task_runs"))
+
+
+@riverrun_only("the journal is riverrun's")
+def test_lines_of_runs_are_in_the_journal_with_their_run(colour: Colour) -> None:
+    journal = import_module("wire.journal")
+
+    @colour.task(task_run_name="t")
+    async def work():
+        get_run_logger().warning("from the task")
+
+    @colour.flow(flow_run_name="f", log_prints=True)
+    async def main():
+        get_run_logger().info("from the flow")
+        get_run_logger().info("not for the journal", extra={"send_to_api": False})
+        get_run_logger().debug("below the level")
+        print("printed")
+        await colour(work)
+        try:
+            raise KeyError("inner")
+        except KeyError:
+            get_run_logger().exception("with a traceback")
+
+    with history() as seen:
+        colour.run(main)
+    logs = {record.message: record for record in seen.records if isinstance(record, journal.LogRecord)}
+    [flow_id] = [record.id for record in seen.records if isinstance(record, journal.FlowRunRecord)]
+    [task_id] = [record.id for record in seen.records if isinstance(record, journal.TaskRunRecord)]
+    assert logs["from the flow"].flow_run_id == logs["printed"].flow_run_id == flow_id
+    assert logs["from the flow"].task_run_id is None
+    assert (logs["from the task"].flow_run_id, logs["from the task"].task_run_id) == (flow_id, task_id)
+    assert (logs["from the task"].level, logs["from the flow"].level) == (30, 20)
+    assert not {"not for the journal", "below the level"} & set(logs)
+    [traced] = [message for message in logs if message.startswith("with a traceback")]
+    assert "KeyError" in traced

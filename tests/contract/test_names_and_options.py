@@ -104,6 +104,23 @@ def test_run_name_callable_reads_the_runtime(colour: Colour) -> None:
     assert colour.run(main) == "parent/work"
 
 
+def test_a_run_is_named_once_however_often_it_is_tried(colour: Colour, kind: str) -> None:
+    named, tried = [], []
+
+    def name():
+        named.append(1)
+        return "the run"
+
+    @getattr(colour, kind)(retries=2, **{f"{kind}_run_name": name})
+    async def work():
+        tried.append(run_name_of(kind))
+        raise ValueError
+
+    colour.run(work, return_state=True)
+    assert tried == ["the run"] * 3
+    assert len(named) == 1
+
+
 def test_run_name_callable_must_return_text(colour: Colour, kind: str) -> None:
     @getattr(colour, kind)(**{f"{kind}_run_name": lambda: 5})
     async def work():

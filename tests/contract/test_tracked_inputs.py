@@ -1,6 +1,6 @@
 """Where the arguments of a task run came from is on record."""
 
-from .sdk import Colour, flow, import_module, task
+from .sdk import Colour, flow, history, import_module, riverrun_only, task, unmapped
 
 context = import_module("context")
 
@@ -96,3 +96,122 @@ def test_states_know_their_run() -> None:
     assert main() is True
     state = main(return_state=True)
     assert state.state_details.flow_run_id is not None
+
+
+def sources_of(name: str, got: dict[str, list[tuple[str, str | None]]]) -> set[str | None]:
+    return {source for _, source in got[name]}
+
+
+def test_variadic_parameters_have_their_names() -> None:
+    @task
+    def look(x, *rest, **more):
+        return inputs_of_this_run()
+
+    @flow
+    def main():
+        return look.submit(1).result()
+
+    assert main() == {"x": [], "rest": [], "more": []}
+
+
+def test_one_source_found_twice_counts_once() -> None:
+    @flow
+    def main():
+        a, b = one.submit(), one.submit()
+        got = inputs.submit([a, a, b], {3: b, 4: {5: [a, 4]}}).result()
+        return got, {str(a.task_run_id), str(b.task_run_id)}
+
+    got, both = main()
+    assert len(got["a"]) == len(got["b"]) == 2
+    assert sources_of("a", got) == sources_of("b", got) == both
+
+
+def test_each_mapped_run_has_the_sources_of_its_own_element() -> None:
+    @flow
+    def main():
+        first, second, shared = one.submit(1), one.submit(2), one.submit(3)
+        got = inputs.map([first, second, 5], b=unmapped(shared)).result()
+        return got, [str(future.task_run_id) for future in (first, second, shared)]
+
+    got, (first, second, shared) = main()
+    assert [sources_of("a", each) for each in got] == [{first}, {second}, set()]
+    assert [sources_of("b", each) for each in got] == [{shared}] * 3
+
+
+def test_mapping_over_one_future_of_a_list() -> None:
+    @flow
+    def main():
+        whole = one.submit([1, 2])
+        return inputs.map(whole).result(), str(whole.task_run_id)
+
+    got, whole = main()
+    assert [sources_of("a", each) for each in got] == [{whole}] * 2
+
+
+def test_the_state_of_a_subflow_is_a_source() -> None:
+    @flow
+    def child():
+        return [1, 2]
+
+    @flow
+    def main():
+        state = child(return_state=True)
+        return inputs(state), one.map(state).result()
+
+    got, mapped = main()
+    assert len(got["a"]) == 1
+    assert mapped == [1, 2]
+
+
+def test_small_values_are_not_mistaken_for_results() -> None:
+    """Small integers, booleans and None are shared by all of Python: that a task returned one says nothing."""
+
+    @flow
+    def main():
+        one(5), one(True), one(None)
+        return inputs(5, b=True)
+
+    got = main()
+    assert got["b"] == []
+
+
+@riverrun_only("the journal is riverrun's")
+def test_a_subflow_stands_in_its_parent_as_a_task_run_with_inputs(colour: Colour) -> None:
+    @colour.flow(flow_run_name="child")
+    async def child(x):
+        return x
+
+    @colour.flow(flow_run_name="parent")
+    async def main():
+        return await colour(child, one.submit(1))
+
+    with history() as seen:
+        colour.run(main)
+    journal = import_module("wire.journal")
+    flows = {record.name: record for record in final_names(seen.records, journal.FlowRunRecord)}
+    tasks = {record.id: record for record in seen.records if isinstance(record, journal.TaskRunRecord)}
+    stand_in = tasks[flows["child"].parent_task_run_id]
+    assert stand_in.flow_run_id == flows["parent"].id
+    assert flows["parent"].parent_task_run_id is None
+    assert list(stand_in.inputs) == ["x"]
+    assert len(stand_in.inputs["x"]) == 1
+    ends = [
+        record.type
+        for record in seen.records
+        if getattr(record, "run_id", None) == stand_in.id and hasattr(record, "type")
+    ]
+    states = import_module("wire.states")
+    assert states.TYPES_BY_CODE[ends[-1]] is states.StateType.COMPLETED
+
+
+def final_names(records, kind):
+    """Records of a kind with the names they were given later."""
+    later = {
+        record.run_id: record.fields["name"]
+        for record in records
+        if hasattr(record, "fields") and "name" in record.fields
+    }
+    for record in records:
+        if isinstance(record, kind):
+            record.name = later.get(record.id, record.name)
+            yield record
