@@ -417,19 +417,11 @@ class Task(Generic[P, R]):
 
         Wrap an argument in `unmapped` to pass it whole to each run. Raises MappingMissingIterable, MappingLengthMismatch.
         """
-        from riverrun.engine.inputs import expand_for_map
-
         parameters = self.signature.bind(args, kwargs, defaults=False)
         picture = being_drawn()
         if picture is not None:
             return cast("PrefectFutureList[PrefectFuture[R]]", picture.submitted_viz_value(self, parameters))
-        runner = self._runner()
-        from riverrun.futures import PrefectFutureList
-
-        futures: PrefectFutureList[Any] = PrefectFutureList(
-            runner.submit(self, self.signature.complete(item), wait_for=wait_for)
-            for item in expand_for_map(self, parameters)
-        )
+        futures: PrefectFutureList[Any] = self._runner().map(self, parameters, wait_for=wait_for)
         if return_state:
             futures.wait()
             return [future.state for future in futures]

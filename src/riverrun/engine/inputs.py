@@ -15,6 +15,7 @@ from riverrun.engine.origins import Origin, Origins, track
 from riverrun.states import get_state_exception, get_state_result
 from riverrun.utilities.annotations import allow_failure, flatten, opaque, quote, unmapped
 from riverrun.utilities.collections import FutureBase, isiterable, rebuild
+from riverrun.wire.runs import RunInput
 from riverrun.wire.states import BaseState, StateType
 
 if TYPE_CHECKING:
@@ -293,6 +294,28 @@ def returned_futures(value: Any) -> list[Any]:
 
 
 # -- mapping ----------------------------------------------------------------------------------------------------------------
+
+
+def mapped_origins(parameters: dict[str, Any]) -> dict[str, set[RunInput]]:
+    """Which runs the mapped arguments came from: their items do not tell. {parameter: runs}"""
+    found: dict[str, set[RunInput]] = {}
+    for name, given in parameters.items():
+        value, whole, _lenient, _flat = _open(given)
+        if not whole and isinstance(value, FutureBase | BaseState):
+            origin = _origin_of(value)
+            if origin is not None:
+                found[name] = {RunInput(origin[0], id=UUID(bytes=origin[1]))}  # type: ignore[arg-type]
+    return found
+
+
+def add_origins(sources: dict[str, list[Any]], origins: dict[str, set[RunInput]]) -> None:
+    """Add runs to the sources of a run's parameters, each once."""
+    for name, runs in origins.items():
+        entries = sources.setdefault(name, [])
+        for run in runs:
+            entry = (run.input_type, None if run.id is None else run.id.bytes, run.name or run.type)
+            if entry not in entries:
+                entries.append(entry)
 
 
 def expand_for_map(task: Any, parameters: dict[str, Any]) -> Iterator[dict[str, Any]]:

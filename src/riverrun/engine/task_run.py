@@ -36,7 +36,7 @@ from riverrun.states import (
     exception_to_failed_state_sync,
     return_value_to_state_sync,
 )
-from riverrun.wire.runs import TaskRun
+from riverrun.wire.runs import RunInput, TaskRun
 from riverrun.wire.states import StateType
 
 if TYPE_CHECKING:
@@ -86,8 +86,12 @@ class TaskRunLife:
         wait_for: Any = None,
         *,
         run: TaskRun | None = None,
+        origins: dict[str, set[RunInput]] | None = None,
     ) -> None:
-        """Binds a call; with `run` it continues a run that was recorded elsewhere (another process)."""
+        """Binds a call; with `run` it continues a run that was recorded elsewhere (another process).
+
+        `origins` are runs that parameters came from where the parameters do not tell, as with the items of a map.
+        """
         self.task = task
         self.args = args
         self.kwargs = kwargs
@@ -102,6 +106,8 @@ class TaskRunLife:
             self.upstream, self.sources = inputs.sources(
                 parameters, wait_for, flow_context, None if parent is None else parent.task_run.id
             )
+        if origins:
+            inputs.add_origins(self.sources, origins)
         self.run: TaskRun = run or record.new_task_run(task, flow_context, tags, self.sources)
         self.state: State[Any] = Pending()
         self.value: Any = None

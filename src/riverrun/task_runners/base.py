@@ -34,7 +34,10 @@ class TaskRunner(abc.ABC, Generic[F]):
         wait_for: Iterable[Any] | None = None,
         dependencies: dict[str, set[Any]] | None = None,
     ) -> F:
-        """Start a run of `task` as soon as what it waits for is done; a future of it at once."""
+        """Start a run of `task` as soon as what it waits for is done; a future of it at once.
+
+        `dependencies` names runs (`wire.runs.RunInput`) that parameters came from where the parameters do not tell.
+        """
 
     def map(
         self,
@@ -43,13 +46,14 @@ class TaskRunner(abc.ABC, Generic[F]):
         wait_for: Iterable[Any] | None = None,
     ) -> "PrefectFutureList[Any]":
         """Submit one run per item of the iterable parameters."""
-        from riverrun.engine.inputs import expand_for_map
+        from riverrun.engine.inputs import expand_for_map, mapped_origins
         from riverrun.futures import PrefectFutureList
 
         if not self._started:
             raise RuntimeError("The task runner must be started before submitting work.")
+        origins = mapped_origins(parameters) or None
         return PrefectFutureList(
-            self.submit(task, task.signature.complete(item), wait_for=wait_for)
+            self.submit(task, task.signature.complete(item), wait_for=wait_for, dependencies=origins)
             for item in expand_for_map(task, parameters)
         )
 

@@ -68,7 +68,7 @@ class ProcessPoolTaskRunner(TaskRunner[PrefectTaskRunFuture[Any]]):
         if not self._started:
             raise RuntimeError("The task runner must be started before submitting work.")
         args, kwargs = task.signature.split(parameters)
-        life = TaskRunLife(task, args, kwargs, parameters, wait_for)
+        life = TaskRunLife(task, args, kwargs, parameters, wait_for, origins=dependencies)
         future: PrefectTaskRunFuture[Any] = PrefectTaskRunFuture(life.run.id, life.run)
         life.on_done = partial(self._done, life, future)
         life.open()
