@@ -74,6 +74,13 @@ class TaskLoops:
         with self._lock:
             self._running += 1
 
+    def cancel(self) -> None:
+        """Cancel what runs and begin nothing more; the coroutines end in their own time."""
+        with self._lock:
+            self._queued.clear()
+        for loop in self._loops:
+            loop.close(grace=0)
+
     def close(self) -> None:
         """End the loops; what still runs on them is cancelled."""
         for loop in self._loops:

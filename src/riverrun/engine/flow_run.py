@@ -208,7 +208,10 @@ class FlowRunLife:
             # what was submitted belongs to this attempt: it ends before the attempt's state is told
             finish = Do(runner.finish, error, interruptible=True)
             yield finish
-            error = error or finish.error
+            if finish.error is not None:
+                # struck while it waited: what runs is struck as well
+                error = finish.error
+                yield Do(runner.finish, error, interruptible=True)
             if error is not None and not isinstance(error, Exception):
                 self._crash(error)
                 hooks = flow.on_crashed_hooks

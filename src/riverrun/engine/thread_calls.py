@@ -11,6 +11,7 @@ import time
 from _thread import LockType, allocate_lock
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
+from types import CodeType
 from typing import Any, NamedTuple
 
 from riverrun.base.pool import (
@@ -304,6 +305,14 @@ def _keep_striking() -> None:
             if not _unstruck:
                 return
         time.sleep(_RETRY_SECONDS)
+
+
+def strike_thread(ident: int, kind: type[BaseException], caller: CodeType) -> bool:
+    """Raise `kind` in another thread if it stands in user code that `caller` called; False if it does not just now."""
+    if not is_at_user_code(ident, caller):
+        return False
+    _send(ident, kind)
+    return True
 
 
 def _send(ident: int | None, kind: type[BaseException] | None) -> None:

@@ -12,16 +12,25 @@ from typing import TYPE_CHECKING, Any, Self
 
 from riverrun.base.clock import monotonic
 from riverrun.base.config import settings
+from riverrun.base.errors import TerminationSignal
 from riverrun.base.pool import WorkerPool, released
 from riverrun.engine.drive import adrive, drive
 from riverrun.engine.task_run import TaskRunLife
+from riverrun.engine.thread_calls import strike_thread
 from riverrun.futures import PrefectTaskRunFuture
+from riverrun.logging import get_logger
 from riverrun.task_runners.base import TaskRunner
 
 if TYPE_CHECKING:
     from riverrun.base.task_loops import TaskLoops
     from riverrun.states import State
     from riverrun.tasks import Task
+
+#: how often a struck runner looks whether threads have come back to code that may be struck
+_LOOK_AGAIN_SECONDS = 0.02
+
+#: after which wait a person is told what is being waited for
+_TELL_AFTER_SECONDS = 0.5
 
 
 class ThreadPoolTaskRunner(TaskRunner[PrefectTaskRunFuture[Any]]):
@@ -40,6 +49,8 @@ class ThreadPoolTaskRunner(TaskRunner[PrefectTaskRunFuture[Any]]):
         self._lock = threading.Lock()
         #: what has been submitted and is not done
         self._alive: dict[TaskRunLife, PrefectTaskRunFuture[Any]] = {}
+        #: the threads in which runs are under way
+        self._threads: dict[TaskRunLife, int] = {}
         self._giving_up = False
 
     @property
@@ -88,8 +99,12 @@ class ThreadPoolTaskRunner(TaskRunner[PrefectTaskRunFuture[Any]]):
     def _run(self, life: TaskRunLife, context: Context) -> None:
         if self._giving_up:
             self._give_up(life)
-        else:
+            return
+        self._threads[life] = threading.get_ident()
+        try:
             context.run(drive, life)
+        finally:
+            self._threads.pop(life, None)
 
     def _give_up(self, life: TaskRunLife) -> None:
         life.cancel("The flow run ended before this task run began.")
@@ -117,20 +132,46 @@ class ThreadPoolTaskRunner(TaskRunner[PrefectTaskRunFuture[Any]]):
 
     def finish(self, error: BaseException | None) -> None:
         """Wait for all submitted runs, also those that they submit. After an `error`, runs that have not begun are
-        cancelled; struck from outside (Ctrl-C, SIGTERM), those under way get the grace and then end as Crashed."""
+        cancelled. Struck from outside (Ctrl-C, SIGTERM), those under way are struck too, get the grace to clean up, and
+        end as Crashed whether or not their threads have stopped."""
         if error is not None:
             self._giving_up = True
-        struck = error is not None and not isinstance(error, Exception)
-        deadline = monotonic() + settings().engine_crash_grace_seconds if struck else None
-        with released():
-            while self._alive:
-                future = next(iter(list(self._alive.values())))
-                future.wait(None if deadline is None else max(deadline - monotonic(), 0))
-                if deadline is not None and monotonic() >= deadline:
-                    break
-        for life in list(self._alive):
-            if error is not None and not life.state.is_final():
-                life.crashed(error)
+        if error is None or isinstance(error, Exception):
+            with released():
+                while self._alive:
+                    next(iter(list(self._alive.values()))).wait()
+            return
+        try:
+            self._strike(error)
+        finally:
+            for life in list(self._alive):
+                if not life.state.is_final():
+                    life.crashed(error)
+
+    def _strike(self, error: BaseException) -> None:
+        """Interrupt what runs, and wait for it within the grace."""
+        kind = KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else TerminationSignal
+        grace = settings().engine_crash_grace_seconds
+        deadline = monotonic() + grace
+        told = False
+        if self._loops is not None:
+            self._loops.cancel()
+        struck: set[int] = set()
+        while self._alive and monotonic() < deadline:
+            for life, ident in list(self._threads.items()):
+                if ident not in struck and life in self._alive and strike_thread(ident, kind, drive.__code__):
+                    struck.add(ident)
+            for future in list(self._alive.values())[:1]:
+                future.wait(_LOOK_AGAIN_SECONDS)
+            if self._alive and not told and deadline - monotonic() < grace - _TELL_AFTER_SECONDS:
+                told = True
+                names = ", ".join(sorted(life.run.name for life in list(self._alive)[:5]))
+                get_logger("task_runners").warning(
+                    "Waiting up to %g s for %s task run(s) that have not stopped yet: %s",
+                    grace,
+                    len(self._alive),
+                    names,
+                )
 
     def __exit__(self, *exc: object) -> None:
         if self._pool is not None:
