@@ -410,3 +410,21 @@ def test_a_child_forked_by_a_job_holds_no_permit(make_pool):
     pool.submit(job)
     assert done.wait(WAIT)
     assert results == [b"ok"]
+
+
+def test_a_wait_in_another_module_of_riverrun_is_no_user_code():
+    from uuid import uuid4
+
+    from riverrun.base.pool import is_at_user_code
+    from riverrun.futures import PrefectTaskRunFuture
+    from riverrun.states import Completed
+
+    future = PrefectTaskRunFuture(uuid4())
+    thread = threading.Thread(target=lambda: future.wait(WAIT))
+    thread.start()
+    while not future._callbacks:
+        time.sleep(0.001)
+    time.sleep(0.01)
+    assert not is_at_user_code(thread.ident, test_a_wait_in_another_module_of_riverrun_is_no_user_code.__code__)
+    future.set_state(Completed())
+    thread.join()

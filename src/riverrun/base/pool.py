@@ -427,7 +427,7 @@ def _frame_of(ident: int | None) -> FrameType | None:
     return sys._current_frames().get(ident) if ident is not None else None
 
 
-_OWN = __file__.removesuffix(f"engine{os.sep}pool.py")
+_OWN = __file__.removesuffix(f"base{os.sep}pool.py")
 _STANDARD = threading.__file__.removesuffix("threading.py")
 
 
