@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 from uuid import UUID
 
+from riverrun.base.config import settings
 from riverrun.base.ids import uuid7
 from riverrun.utilities.colours import by_colour, complete
 
@@ -146,7 +147,9 @@ class LocalFileSystem(_Storage):
             try:
                 _write_new(draft, content)
             except FileNotFoundError:
-                Path(directory).mkdir(parents=True, exist_ok=True)
+                # results may hold anything: in riverrun's own home they are nobody else's business
+                private = Path(directory).is_relative_to(settings().home)
+                os.makedirs(directory, 0o700 if private else 0o777, exist_ok=True)
                 _write_new(draft, content)
             os.replace(draft, resolved)
         except OSError as error:

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, cas
 from riverrun.base.config import settings
 from riverrun.base.errors import InvalidNameError
 from riverrun.engine.flow_run import FlowRunLife
+from riverrun.engine.options import check_count, check_hooks, check_run_name, check_seconds, colour
 from riverrun.engine.parameters import Signature, validate
 from riverrun.engine.run import arun_flow, run_flow
 from riverrun.task_runners.threads import ThreadPoolTaskRunner
-from riverrun.tasks import Task, being_drawn, check_count, check_hooks, check_seconds, colour
+from riverrun.tasks import Task, being_drawn
 from riverrun.utilities.annotations import NotSet
 
 if TYPE_CHECKING:
@@ -82,11 +83,7 @@ class Flow(Generic[P, R]):
         _check_name(self.name)
         self.description = description or inspect.getdoc(fn)
         self.signature = Signature(fn, reserved=("return_state", "wait_for"))
-        if flow_run_name is not None and not isinstance(flow_run_name, str) and not callable(flow_run_name):
-            raise TypeError(
-                "Expected string or callable for 'flow_run_name'; got"
-                f" {type(flow_run_name).__name__} instead (flow {self.name!r})."
-            )
+        check_run_name("flow_run_name", flow_run_name, f"flow {self.name!r}")
         hooks = {
             "on_completion": on_completion,
             "on_failure": on_failure,
@@ -94,7 +91,7 @@ class Flow(Generic[P, R]):
             "on_crashed": on_crashed,
             "on_running": on_running,
         }
-        check_hooks(f"flow {self.name!r}", hooks)
+        check_hooks("flow", self.name, hooks)
         for kind, fns in hooks.items():
             setattr(self, f"{kind}_hooks", list(fns or ()))
         self.flow_run_name = flow_run_name

@@ -4,22 +4,31 @@
 in a run stands in `engine.task_run`.
 """
 
-import copy
 import inspect
 import sys
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from functools import update_wrapper
 from types import MethodType
-from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, Unpack, cast, overload
 
 from riverrun.base.backoff import exponential_backoff
 from riverrun.base.config import settings
 from riverrun.context import FlowRunContext
 from riverrun.engine.drive import drive
 from riverrun.engine.interrupts import gate, in_main_thread
-from riverrun.engine.parameters import Signature
+from riverrun.engine.options import (
+    Hook,
+    RetryDelays,
+    TaskOptions,
+    check_count,
+    check_hooks,
+    check_run_name,
+    check_seconds,
+    colour,
+)
+from riverrun.engine.parameters import BoundSignature, Signature
 from riverrun.engine.run import arun_task, run_task
 from riverrun.engine.task_run import TaskRunLife
 from riverrun.utilities.annotations import NotSet
@@ -34,12 +43,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T", bound=Callable[..., Any])
 
-Hook = Callable[..., Any]
-RetryDelays = float | int | Sequence[float] | Callable[[int], Sequence[float]] | None
-
 MAX_RETRY_DELAYS = 50
 
-__all__ = ["MAX_RETRY_DELAYS", "Task", "exponential_backoff", "task", "task_input_hash"]
+__all__ = ["MAX_RETRY_DELAYS", "Task", "TaskOptions", "exponential_backoff", "task", "task_input_hash"]
 
 
 def task_input_hash(context: Any, arguments: dict[str, Any]) -> str | None:
@@ -101,8 +107,10 @@ class Task(Generic[P, R]):
         self.signature = Signature(fn, reserved=("return_state", "wait_for"))
         self.tags: set[str] = set(tags or ())
         self.version = version
-        origin = f"{getattr(fn, '__module__', '')}.{getattr(fn, '__qualname__', self.name)}"
-        self.task_key = f"{self.name}-{zlib.crc32(origin.encode('utf-8', 'replace')):08x}"
+        called = getattr(fn, "__name__", None) or type(fn).__name__
+        origin = f"{getattr(fn, '__module__', '')}.{getattr(fn, '__qualname__', called)}"
+        # of the function, not of the name: a copy under another name is the same task
+        self.task_key = f"{called}-{zlib.crc32(origin.encode('utf-8', 'replace')):08x}"
 
         self._check_name_and_hooks(task_run_name, on_completion, on_failure, on_running, on_commit, on_rollback)
         self.task_run_name = task_run_name
@@ -131,13 +139,10 @@ class Task(Generic[P, R]):
     # -- options -----------------------------------------------------------------------------------------------------
 
     def _check_name_and_hooks(self, task_run_name: Any, *hook_lists: Any) -> None:
-        if task_run_name is not None and not isinstance(task_run_name, str) and not callable(task_run_name):
-            raise TypeError(
-                "Expected string or callable for 'task_run_name'; got"
-                f" {type(task_run_name).__name__} instead (task {self.name!r})."
-            )
+        check_run_name("task_run_name", task_run_name, f"task {self.name!r}")
         check_hooks(
-            f"task {self.name!r}",
+            "task",
+            self.name,
             dict(
                 zip(("on_completion", "on_failure", "on_running", "on_commit", "on_rollback"), hook_lists, strict=True)
             ),
@@ -183,6 +188,8 @@ class Task(Generic[P, R]):
         self.result_storage_key = result_storage_key
         # resolved on first use (`cache_policy`), so that a task without results never imports the machinery
         self._cache_policy = cache_policy
+        self._policy_was_set = False
+        self._asked_to_persist = persist_result
         wants_result = (
             (cache_policy is not NotSet and cache_policy is not None and not _is_no_cache(cache_policy))
             or cache_key_fn is not None
@@ -197,7 +204,7 @@ class Task(Generic[P, R]):
             from riverrun.logging import get_logger
 
             get_logger("tasks").warning(
-                "Ignoring the cache policy of task %r because its `persist_result` is False", self.name
+                "Ignoring `cache_policy` because `persist_result` is False (task %r)", self.name
             )
         if cache_key_fn is not None and cache_policy not in (NotSet, None):
             from riverrun.logging import get_logger
@@ -208,25 +215,26 @@ class Task(Generic[P, R]):
 
     @property
     def cache_policy(self) -> "CachePolicy | None":
-        """The policy that decides when a result is reused; None when results are not kept or named by hand."""
+        """The policy that decides when a result is reused; None without one, and where the result is named by hand."""
         from riverrun.cache_policies import DEFAULT, NO_CACHE, CachePolicy
 
+        given = self._cache_policy
+        if self._policy_was_set:
+            return cast("CachePolicy | None", given)
         if self.persist_result is False:
-            return None
+            return None if given is None else NO_CACHE
+        if self.result_storage_key is not None and not _is_no_cache(given):
+            return None  # what is stored under the name is what is found
         if self.cache_key_fn is not None:
             return CachePolicy.from_cache_key_fn(self.cache_key_fn)
-        if self._cache_policy is None:
-            return NO_CACHE
-        if self._cache_policy is not NotSet:
-            return cast("CachePolicy", self._cache_policy)
-        if self.result_storage_key is not None:
-            return None
+        if given is not NotSet:
+            return cast("CachePolicy | None", given)
         return NO_CACHE if settings().tasks_default_no_cache else DEFAULT
 
     @cache_policy.setter
     def cache_policy(self, policy: "CachePolicy | None") -> None:
         self._cache_policy = policy
-        self.cache_key_fn = None
+        self._policy_was_set = True
 
     @property
     def ismethod(self) -> bool:
@@ -247,16 +255,16 @@ class Task(Generic[P, R]):
             retries=self.retries, retry_delay=self.retry_delay_seconds, retry_jitter_factor=self.retry_jitter_factor
         )
 
-    def with_options(self, **options: Any) -> "Task[P, R]":
-        """A copy of the task with some options replaced; the options are those of `@task`.
+    def with_options(self, **options: Unpack[TaskOptions]) -> "Task[P, R]":
+        """A copy of the task with some options replaced; the options are those of `@task`, without `version`.
 
-        Raises TypeError for an option that does not exist.
+        None turns off what can be off or left to the settings (retries, persistence, storage, names ...) and changes
+        nothing elsewhere. Raises TypeError for an option that does not exist.
         """
         kept: dict[str, Any] = {
             "name": self.name,
             "description": self.description,
             "tags": set(self.tags),
-            "version": self.version,
             "cache_policy": self._cache_policy,
             "cache_key_fn": self.cache_key_fn,
             "cache_expiration": self.cache_expiration,
@@ -264,7 +272,7 @@ class Task(Generic[P, R]):
             "retries": self.retries,
             "retry_delay_seconds": self.retry_delay_seconds,
             "retry_jitter_factor": self.retry_jitter_factor,
-            "persist_result": self.persist_result,
+            "persist_result": self._asked_to_persist,
             "result_storage": self.result_storage,
             "result_serializer": self.result_serializer,
             "result_storage_key": self.result_storage_key,
@@ -283,18 +291,20 @@ class Task(Generic[P, R]):
         }
         unknown = set(options) - set(kept)
         if unknown:
-            raise TypeError(f"Task.with_options() got unexpected option(s): {', '.join(sorted(unknown))}")
-        nullable = {"task_run_name", "persist_result", "result_storage", "result_serializer", "result_storage_key",
-                    "refresh_cache", "log_prints"}  # fmt: skip
+            raise TypeError(f"Task.with_options() got an unexpected keyword argument: {', '.join(sorted(unknown))}")
         for option, value in options.items():
-            if value is NotSet or (value is None and option not in nullable):
+            if value is NotSet or (value is None and option not in _NULLABLE):
                 continue
             kept[option] = value
         if "cache_policy" in options and options["cache_policy"] is not NotSet and "cache_key_fn" not in options:
             kept["cache_key_fn"] = None
-        if "cache_key_fn" in options and options["cache_key_fn"] is not None and "cache_policy" not in options:
+        if options.get("cache_key_fn") is not None and "cache_policy" not in options:
             kept["cache_policy"] = NotSet
-        return type(self)(self.fn, **kept)
+        bound_to = self.signature.target if isinstance(self.signature, BoundSignature) else None
+        if bound_to is None:
+            return type(self)(self.fn, version=self.version, **kept)
+        unbound = cast("MethodType", self.fn).__func__
+        return type(self)(unbound, version=self.version, **kept)._bound(bound_to)
 
     # -- hooks as decorators -----------------------------------------------------------------------------------------
 
@@ -332,9 +342,13 @@ class Task(Generic[P, R]):
         target = owner if self.isclassmethod else instance
         if target is None:
             return self
-        bound = copy.copy(self)
+        return self._bound(target)
+
+    def _bound(self, target: Any) -> "Task[P, R]":
+        bound = object.__new__(type(self))
+        bound.__dict__.update(self.__dict__)
         bound.fn = MethodType(self.fn, target)
-        bound.signature = Signature(bound.fn, reserved=("return_state", "wait_for"))
+        bound.signature = BoundSignature(self.signature, target)
         return bound
 
     @overload
@@ -453,12 +467,18 @@ class Task(Generic[P, R]):
         return current.results_persist_by_default if chosen is None else chosen
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in {"signature", "__wrapped__"}}
+        state = {name: value for name, value in self.__dict__.items() if name not in {"signature", "__wrapped__"}}
+        if isinstance(self.signature, BoundSignature):
+            state["fn"], state["bound_to"] = self.fn.__func__, self.signature.target  # type: ignore[attr-defined]
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        fn, target = state["fn"], state.pop("bound_to", None)
         self.__dict__.update(state)
-        self.__wrapped__ = self.fn
-        self.signature = Signature(self.fn, reserved=("return_state", "wait_for"))
+        self.__wrapped__ = fn
+        self.signature = Signature(fn, reserved=("return_state", "wait_for"))
+        if target is not None:
+            self.fn, self.signature = MethodType(fn, target), BoundSignature(self.signature, target)
 
     def __repr__(self) -> str:
         return f"<Task {self.name!r}>"
@@ -471,58 +491,11 @@ def being_drawn() -> Any:
     return None if visualize is None or visualize.get_task_viz_tracker() is None else visualize
 
 
-def colour(fn: Callable[..., Any]) -> tuple[bool, bool]:
-    """(is async, is generator) of a function, method or callable object."""
-    candidates = [fn]
-    if not inspect.isroutine(fn) and hasattr(fn, "__call__"):  # noqa: B004 - the method itself is looked at
-        candidates.append(fn.__call__)
-    inner = getattr(fn, "func", None)  # functools.partial
-    if inner is not None:
-        candidates.append(inner)
-    asyncgen = any(inspect.isasyncgenfunction(each) for each in candidates)
-    generator = any(inspect.isgeneratorfunction(each) for each in candidates)
-    coroutine = any(inspect.iscoroutinefunction(each) for each in candidates)
-    return asyncgen or coroutine, asyncgen or generator
-
-
-def check_hooks(owner: str, hooks: Mapping[str, Any]) -> None:
-    """Raise TypeError unless each is None or a list of callables."""
-    for kind, fns in hooks.items():
-        if fns is None:
-            continue
-        if isinstance(fns, str) or not isinstance(fns, Iterable):
-            raise TypeError(
-                f"Expected iterable for '{kind}'; got {type(fns).__name__} instead. Please provide a list of hooks to"
-                f" '{kind}' of {owner}:\n\n@decorator({kind}=[hook1, hook2])"
-            )
-        for fn in fns:
-            if not callable(fn):
-                raise TypeError(
-                    f"Expected callables in '{kind}'; got {type(fn).__name__} instead. Please provide a list of hooks to"
-                    f" '{kind}' of {owner}:\n\n@decorator({kind}=[hook1, hook2])"
-                )
-
-
-def check_seconds(option: str, value: Any, owner: str) -> float:
-    """A duration from an option; raises TypeError or ValueError that names it."""
-    if isinstance(value, timedelta):
-        value = value.total_seconds()
-    try:
-        seconds = float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"`{option}` of {owner} must be a number of seconds, not {value!r}.") from None
-    if not seconds >= 0:  # NaN too
-        raise ValueError(f"`{option}` of {owner} must be >= 0 seconds, not {value!r}.")
-    return seconds
-
-
-def check_count(option: str, value: Any, owner: str) -> int:
-    """A whole number from an option; raises TypeError or ValueError that names it."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"`{option}` of {owner} must be a whole number, not {value!r}.")
-    if value < 0:
-        raise ValueError(f"`{option}` of {owner} must be >= 0, not {value!r}.")
-    return value
+#: options for which None says something
+_NULLABLE = frozenset(
+    {"cache_policy", "log_prints", "persist_result", "refresh_cache", "result_serializer", "result_storage"}
+    | {"result_storage_key", "retries", "retry_delay_seconds", "retry_jitter_factor", "task_run_name"}
+)
 
 
 def _is_no_cache(policy: Any) -> bool:
@@ -530,15 +503,32 @@ def _is_no_cache(policy: Any) -> bool:
 
 
 @overload
-def task(__fn: Callable[P, R]) -> Task[P, R]: ...
+def task(__fn: Callable[P, R], **options: Unpack[TaskOptions]) -> Task[P, R]: ...
 
 
 @overload
-def task(__fn: None = None, **options: Any) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+def task(__fn: None = None, **options: Unpack[TaskOptions]) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 
 
-def task(__fn: Any = None, **options: Any) -> Any:
+def task(__fn: Any = None, **options: Unpack[TaskOptions]) -> Any:
     """Make a task of a function: `@task`, or `@task(retries=3, ...)` with the options of `Task`."""
     if __fn is None:
         return lambda fn: Task(fn, **options)
     return Task(__fn, **options)
+
+
+def _show_options() -> None:
+    """Let `help` and `inspect` show the options one by one, with the defaults of `Task`."""
+    own = inspect.signature(Task).parameters
+    shown = {
+        name: own[name].replace(kind=inspect.Parameter.KEYWORD_ONLY) for name in TaskOptions.__annotations__
+    }
+    fn = inspect.Parameter("__fn", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None)
+    task.__signature__ = inspect.Signature([fn, *shown.values()])  # type: ignore[attr-defined]
+    del shown["version"]
+    changes = (each.replace(default=NotSet if name in _NULLABLE else None) for name, each in shown.items())
+    this = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    Task.with_options.__signature__ = inspect.Signature([this, *changes])  # type: ignore[attr-defined]
+
+
+_show_options()

@@ -125,8 +125,9 @@ def flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
 
 def text_of(path: str | Path) -> str | None:
     try:
-        with open(path, encoding="utf-8-sig", errors="replace") as file:  # noqa: PTH123 - half the cost of Path.open
-            return file.read()
+        # not "utf-8-sig": its codec is imported on first use, and a fork during an import leaves the child waiting
+        with open(path, encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - half the cost of Path.open
+            return file.read().removeprefix("\ufeff")
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError):
         return None  # what cannot be read cannot configure; `config validate` shows the sources in use
 

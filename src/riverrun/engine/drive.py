@@ -9,13 +9,16 @@ end; if the life itself breaks, its `crashed` writes the end state.
 import threading
 import time
 from collections.abc import Generator
-from contextvars import copy_context
-from typing import Any, Protocol
+from contextvars import ContextVar, copy_context
+from typing import TYPE_CHECKING, Any, Protocol
 
 from riverrun.base.pool import released
 from riverrun.engine import interrupts
 from riverrun.engine.effects import Call, Do, Effect, Hook, Sleep, Wait
 from riverrun.engine.interrupts import gate
+
+if TYPE_CHECKING:
+    import asyncio
 
 Steps = Generator[Effect, None, None]
 
@@ -61,6 +64,7 @@ def drive(life: Life) -> None:
         pass
     except BaseException as error:
         life.crashed(error)
+        steps.close()
         raise
     finally:
         if main:
@@ -112,17 +116,25 @@ def _completed(result: Any) -> Any:
     return result
 
 
+#: the event loop of the asyncio tasks that an outermost async run started; signals cancel that run, and it cancels them
+_loop: ContextVar[object] = ContextVar("riverrun_loop", default=None)
+
+
 async def adrive(life: Life) -> None:
     """Drive a life to its end on the running event loop."""
     import asyncio
 
     main = threading.get_ident() == interrupts.main_thread_id()
-    before = gate.open
-    owner = main and gate.depth > 0 and gate.task is None
+    outer = task = None
     if main:
+        if gate.depth and (loop := asyncio.get_running_loop()) is not _loop.get():
+            outer, task = _loop.get(), asyncio.current_task()
+            assert task is not None
+            if not gate.tasks:
+                gate.before_tasks = gate.open
+            gate.tasks[task] = loop
+            _loop.set(loop)
         gate.open = False
-    if owner:
-        gate.task, gate.loop = asyncio.current_task(), asyncio.get_running_loop()
     steps = life.live()
     try:
         effect = next(steps)
@@ -131,7 +143,9 @@ async def adrive(life: Life) -> None:
                 await aperform(effect)
             except asyncio.CancelledError as error:
                 # our own handler cancels to bring a signal in; elsewhere the cancellation is the loop's
-                effect.error = gate.struck or error
+                effect.error = interrupts.meant_by(error) if main else error
+            except GeneratorExit:
+                raise  # the coroutine is thrown away: it can't wait for anything any more
             except BaseException as error:  # noqa: BLE001 - outcomes are values; the life decides what they mean
                 effect.error = error
             if main:
@@ -141,12 +155,14 @@ async def adrive(life: Life) -> None:
         pass
     except BaseException as error:
         life.crashed(error)
+        steps.close()
         raise
     finally:
-        if owner:
-            gate.task = gate.loop = None
-        if main:
-            gate.open = before
+        if task is not None:
+            _loop.set(outer)
+            gate.tasks.pop(task, None)
+            if not gate.tasks:
+                gate.open = gate.before_tasks
 
 
 async def aperform(effect: Effect) -> None:
@@ -164,7 +180,8 @@ async def aperform(effect: Effect) -> None:
     elif kind is Do:
         # the blocking part runs in a thread; context variables that it sets do not come back, so lives set theirs themselves
         context = copy_context()
-        result = await asyncio.to_thread(context.run, effect.fn, *effect.args)  # type: ignore[attr-defined]
+        work = asyncio.ensure_future(asyncio.to_thread(context.run, effect.fn, *effect.args))  # type: ignore[attr-defined]
+        result = await work if effect.interruptible else await _undisturbed(work)  # type: ignore[attr-defined]
         effect.value = await result if hasattr(result, "__await__") else result
     elif kind is Sleep:
         await asyncio.sleep(effect.seconds)  # type: ignore[attr-defined]
@@ -173,3 +190,21 @@ async def aperform(effect: Effect) -> None:
     elif kind is Hook:
         result = effect.fn(*effect.args)  # type: ignore[attr-defined]
         effect.value = await result if hasattr(result, "__await__") else result
+
+
+async def _undisturbed(work: "asyncio.Future[Any]") -> Any:
+    """The outcome of work of our own; a cancellation that comes meanwhile strikes at the next wait after it."""
+    import asyncio
+
+    task = asyncio.current_task()
+    assert task is not None
+    cancelled = 0
+    while not work.done():
+        try:
+            await asyncio.wait([work])
+        except asyncio.CancelledError:
+            task.uncancel()
+            cancelled += 1
+    for _ in range(cancelled):
+        task.cancel()
+    return work.result()

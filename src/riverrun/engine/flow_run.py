@@ -310,7 +310,8 @@ class FlowRunLife:
 
     def crashed(self, error: BaseException) -> None:
         """Write the end state at once: the steps are broken."""
-        if not self.state.is_final():
+        entered = self.run.state  # what is on record; `self.state` may be ahead of it
+        if entered is None or not entered.is_final():
             self._crash(error)
 
     def verdict(self, return_state: bool) -> tuple[BaseException | None, Any]:

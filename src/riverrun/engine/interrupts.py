@@ -4,15 +4,15 @@ A signal handler that raises wherever the interpreter happens to be leaves runs 
 interruptions). So the handlers installed here ask the gate of the main thread: open (a driver is performing user code or a
 wait) and the exception is raised there; closed (engine code) and it is kept until the gate opens next.
 
-An event loop must not be struck inside its own machinery either: while an async driver owns the main thread the handler
-cancels the outermost run's asyncio task instead, and the driver turns that cancellation back into the signal.
+An event loop must not be struck inside its own machinery either: while async drivers own the main thread the handler
+cancels the asyncio tasks of the outermost runs instead, and the driver turns that cancellation back into the signal.
 """
 
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from time import monotonic
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from riverrun.base.errors import TerminationSignal
@@ -20,24 +20,45 @@ from riverrun.base.errors import TerminationSignal
 if TYPE_CHECKING:
     import asyncio
 
+#: A person who asks again after so many seconds is not kept waiting: the exception is raised wherever the thread is.
+_PATIENCE_SECONDS = 1.0
+
 
 class Gate:
     """State of the main thread. Only the main thread (and its signal handlers) writes it."""
 
-    __slots__ = ("depth", "loop", "open", "pending", "struck", "task")
+    __slots__ = (
+        "before_tasks",
+        "delivered",
+        "depth",
+        "int_before",
+        "open",
+        "pending",
+        "since",
+        "struck",
+        "tasks",
+        "term_before",
+    )
 
     def __init__(self) -> None:
         #: True while the main thread performs user code or waits
         self.open = False
-        #: an exception to raise at the next opening
+        #: an exception to raise at the next opening, and when it came
         self.pending: BaseException | None = None
-        #: the signal's exception that a cancellation of `task` stands for
+        self.since = 0.0
+        #: the signal's exception that cancellations of `tasks` stand for
         self.struck: BaseException | None = None
-        #: how many guards are active (nested runs)
+        #: whether one of those cancellations has arrived
+        self.delivered = False
+        #: how many guards are active (nested runs, and async runs beside each other)
         self.depth = 0
-        #: the asyncio task of the outermost async run in the main thread, and its loop
-        self.task: asyncio.Task[Any] | None = None
-        self.loop: asyncio.AbstractEventLoop | None = None
+        #: the asyncio tasks of the outermost async runs in the main thread, with their loops
+        self.tasks: dict[asyncio.Task[Any], asyncio.AbstractEventLoop] = {}
+        #: whether the gate was open when the first of `tasks` came
+        self.before_tasks = False
+        #: the handlers that ours stand in for; None: not replaced
+        self.int_before: Any = None
+        self.term_before: Any = None
 
 
 gate = Gate()
@@ -47,11 +68,25 @@ def strike(error: BaseException) -> None:
     """Raise `error` here if the gate is open, else keep it for the next opening. Call from a signal handler."""
     if gate.open:
         raise error
-    if gate.loop is not None and gate.task is not None:
-        gate.struck = error
-        gate.loop.call_soon_threadsafe(gate.task.cancel)
+    waiting = gate.pending or gate.struck
+    if waiting is None:
+        gate.since = monotonic()
+    elif monotonic() - gate.since > _PATIENCE_SECONDS:
+        raise error
+    if gate.tasks:
+        gate.struck, gate.delivered = error, False
+        for task, loop in list(gate.tasks.items()):
+            loop.call_soon_threadsafe(task.cancel)
     else:
         gate.pending = error
+
+
+def meant_by(cancellation: BaseException) -> BaseException:
+    """The signal that a cancellation of an async run stands for, or else the cancellation."""
+    if gate.struck is None:
+        return cancellation
+    gate.delivered = True
+    return gate.struck
 
 
 def take_pending() -> BaseException:
@@ -83,50 +118,90 @@ def _forget_parent() -> None:
 os.register_at_fork(after_in_child=_forget_parent)
 
 
-def _on_sigterm(_signum: int, _frame: object) -> None:
-    strike(TerminationSignal(signal.SIGTERM))
+def _on_sigterm(signum: int, frame: object) -> None:
+    if not gate.depth:
+        _pass_on(signum, frame)
+    else:
+        strike(TerminationSignal(signal.SIGTERM))
 
 
-def _on_sigint(_signum: int, _frame: object) -> None:
-    strike(KeyboardInterrupt())
+def _on_sigint(signum: int, frame: object) -> None:
+    if not gate.depth:
+        _pass_on(signum, frame)
+    else:
+        strike(KeyboardInterrupt())
 
 
-@contextmanager
-def guard(*, asynchronous: bool = False) -> Iterator[None]:
+def _pass_on(signum: int, frame: object) -> None:
+    """A signal between the installing of our handlers and the run, or after it: it is not ours."""
+    before = gate.int_before if signum == signal.SIGINT else gate.term_before
+    _restore()
+    if callable(before):
+        before(signum, frame)
+    elif before != signal.SIG_IGN:
+        signal.raise_signal(signum)
+
+
+def _install(*, asynchronous: bool) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler and not asynchronous:
+        gate.int_before = signal.default_int_handler
+        signal.signal(signal.SIGINT, _on_sigint)
+    before = signal.getsignal(signal.SIGTERM)
+    if before is not None and before is not _on_sigterm:
+        gate.term_before = before
+        signal.signal(signal.SIGTERM, _on_sigterm)
+
+
+def _restore() -> None:
+    """Give the handlers back; a handler that somebody else installed meanwhile stays."""
+    try:
+        if signal.getsignal(signal.SIGINT) is _on_sigint:
+            signal.signal(signal.SIGINT, gate.int_before)
+    finally:
+        if signal.getsignal(signal.SIGTERM) is _on_sigterm:
+            signal.signal(signal.SIGTERM, gate.term_before)
+
+
+class guard:  # noqa: N801 - used like a function
     """Own SIGTERM and SIGINT for the time of an outermost run in the main thread; elsewhere do nothing.
 
     A handler that the user installed for SIGINT is left alone (so is asyncio's own, which cancels the main task). After
     the run a SIGTERM that struck it is handed on to whoever handled it before: by default the process then dies of it.
     """
-    if gate.depth or not in_main_thread():
-        yield
-        return
-    gate.depth = 1
-    gate.pending = gate.struck = None
-    gate.open = False
-    previous_term = signal.getsignal(signal.SIGTERM)
-    previous_int = signal.getsignal(signal.SIGINT)
-    own_int = previous_int is signal.default_int_handler and not asynchronous
-    if previous_term is not None:
-        signal.signal(signal.SIGTERM, _on_sigterm)
-    if own_int:
-        signal.signal(signal.SIGINT, _on_sigint)
-    terminated = False
-    try:
-        yield
-    except TerminationSignal:
-        terminated = True
-        raise
-    finally:
-        gate.depth = 0
+
+    __slots__ = ("_active", "_asynchronous")
+
+    def __init__(self, *, asynchronous: bool = False) -> None:
+        self._asynchronous = asynchronous
+        self._active = False
+
+    def __enter__(self) -> None:
+        if not in_main_thread():
+            return
+        if not gate.depth:
+            gate.pending = gate.struck = None
+            gate.open = False
+            _install(asynchronous=self._asynchronous)
+        # from here on a signal is kept; until here it went to whom it belonged to before
+        gate.depth += 1
+        self._active = True
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._active:
+            return
+        self._active = False
+        if gate.depth > 1:
+            gate.depth -= 1
+            return
+        leftover = gate.pending or (None if gate.delivered else gate.struck)
+        gate.pending = gate.struck = None
+        gate.tasks.clear()
         gate.open = False
-        gate.task = gate.loop = None
-        if own_int:
-            signal.signal(signal.SIGINT, previous_int)
-        if previous_term is not None:
-            signal.signal(signal.SIGTERM, previous_term)
-        leftover, gate.pending, gate.struck = gate.pending, None, None
-        if terminated or isinstance(leftover, TerminationSignal):
+        gate.depth = 0
+        _restore()
+        if isinstance(error, TerminationSignal) or isinstance(leftover, TerminationSignal):
             signal.raise_signal(signal.SIGTERM)
         elif leftover is not None:
             raise leftover

@@ -7,6 +7,7 @@ is `engine.validation`.
 
 import inspect
 from collections.abc import Callable, Iterable
+from pathlib import PurePath
 from typing import Any
 
 import msgspec
@@ -15,7 +16,7 @@ from riverrun.base.errors import ParameterBindError, ReservedArgumentError
 from riverrun.engine.validation import validate
 from riverrun.utilities.annotations import BaseAnnotation
 
-__all__ = ["Signature", "serialize", "validate"]
+__all__ = ["BoundSignature", "Signature", "serialize", "validate"]
 
 
 class _Expression:
@@ -142,6 +143,40 @@ class Signature:
         return tuple(args), kwargs
 
 
+class BoundSignature(Signature):
+    """The signature of a method together with the object it is bound to, which is the argument of its first parameter.
+
+    It takes part in what is known of a call (names, cache keys, inputs); the method itself is called without it.
+    """
+
+    __slots__ = ("first", "target")
+
+    def __init__(self, of: Signature, target: Any) -> None:
+        for slot in Signature.__slots__:
+            setattr(self, slot, getattr(of, slot))
+        self.target = target
+        self.first = next(iter(of.inspected.parameters), "")
+
+    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any], defaults: bool = True) -> dict[str, Any]:
+        """As `Signature.bind`; without `defaults` only what the caller gave, which leaves out the object."""
+        found = super().bind((self.target, *args), kwargs, defaults)
+        if not defaults:
+            if self.first == self.var_positional:
+                found[self.first] = found[self.first][1:]
+            else:
+                del found[self.first]
+        return found
+
+    def complete(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        if self.first == self.var_positional:
+            return super().complete({**parameters, self.first: (self.target, *parameters.get(self.first, ()))})
+        return super().complete({**parameters, self.first: self.target})
+
+    def split(self, parameters: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        args, kwargs = super().split(parameters)
+        return args[1:], kwargs
+
+
 # -- written down -----------------------------------------------------------------------------------------------------------
 
 #: a value whose JSON is longer stands as the beginning of its text
@@ -205,8 +240,8 @@ def _plain(value: Any, depth: int) -> Any:
         return value if -(2**63) <= value < 2**64 else _repr(value)
     if depth > 50:
         return _repr(value)
-    if isinstance(value, BaseAnnotation):
-        return _plain(value.unwrap(), depth)
+    if isinstance(value, BaseAnnotation | PurePath):
+        return _plain(value.unwrap() if isinstance(value, BaseAnnotation) else str(value), depth)
     if kind in (list, tuple, set, frozenset):
         return [_plain(item, depth + 1) for item in value]
     if kind is dict:

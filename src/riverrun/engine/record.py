@@ -155,7 +155,7 @@ def move(run: TaskRun | FlowRun, state: BaseState) -> StateRecord:
         None if name == DEFAULT_NAMES[kind] else name,
         state.message,
         extras,
-        None if metadata is None else msgspec.to_builtins(metadata, enc_hook=str),
+        None if metadata is None else metadata.model_dump(mode="json"),
     )
 
 

@@ -22,10 +22,11 @@ def run_task(life: TaskRunLife) -> None:
 
 async def arun_task(life: TaskRunLife) -> None:
     """Drive an async task on the running loop."""
-    if gate.depth or not in_main_thread():
+    if life.flow_context is not None or not in_main_thread():
         await adrive(life)
         return
-    journal.follow_settings()
+    if not gate.depth:
+        journal.follow_settings()
     with guard(asynchronous=True):
         await adrive(life)
         _hand_on(life)

@@ -93,6 +93,9 @@ class TaskStoring:
             finally:
                 TaskRunContext.var.set(inner)
             self._opened = True
+            if self.cache_key is not None:
+                life.publish()
+                record.update(life.run, cache_key=self.cache_key)
             if self.transaction.is_committed():
                 yield from self._use_stored(life)
                 return
@@ -129,6 +132,15 @@ class TaskStoring:
         if state.type is not StateType.COMPLETED:
             yield from self._end(failed=True)
             return
+        try:
+            yield from self._keep(life, state)
+        except Exception as error:
+            yield from self._end(failed=True)
+            state.message = f"The task ran, but its result was not kept: {error}"
+            life.logger.error("%s", state.message, exc_info=error)
+
+    def _keep(self, life: "TaskRunLife", state: State[Any]) -> Generator[Effect, Any, None]:
+        """Stage what was returned and end the transaction."""
         task = life.task
         data = None if state.data is NONE_RESULT else state.data
         result: Any = data

@@ -25,91 +25,128 @@ def refuse_return_state(name: str) -> None:
 
 def stream(make_life: Callable[[], Any]) -> Generator[Any, Any, Any]:
     """A sync generator whose items are those of the user's generator and whose end is the end of the run."""
-    main = interrupts.in_main_thread()
+    section = _Section()
     context = copy_context()
-    life = context.run(make_life)
-    life.streamed = True
-    context.run(life.open)
-    steps = context.run(life.live)
-    before = _close(main)
+    life = steps = None
+    failure: BaseException | None = None
     try:
+        section.enter()
+        life = context.run(make_life)
+        life.streamed = True
+        context.run(life.open)
+        steps = context.run(life.live)
         effect = context.run(next, steps)
         while True:
             if effect.__class__ is Call:
-                items = _items(effect, context, main)
+                items = _items(effect, context, section)
                 try:
                     item = next(items)
                     while True:
                         context.run(life.note_item, item)
-                        _reopen(main, before)
                         try:
+                            section.leave()
                             sent = yield item
                         except GeneratorExit:
                             # the consumer has enough: that is a good end of the run
-                            _close(main)
+                            section.enter()
                             items.close()
-                            effect.value, effect.error = None, None
                             break
                         except BaseException as thrown:  # noqa: BLE001 - handed to the user's generator
-                            _close(main)
+                            section.enter()
                             item = items.throw(thrown)
                         else:
-                            _close(main)
+                            section.enter()
                             item = items.send(sent)
                 except StopIteration:
                     pass
             else:
                 try:
-                    context.run(partial(perform, effect, main=main))
+                    context.run(partial(perform, effect, main=section.main))
                 except BaseException as struck:  # noqa: BLE001 - outcomes are values
                     effect.error = struck
             effect = context.run(steps.send, None)
     except StopIteration:
         pass
-    except BaseException as broken:
-        context.run(life.crashed, broken)
-        raise
-    finally:
-        _reopen(main, before)
-    error, value = context.run(life.verdict, False)
-    if error is not None:
-        raise error
+    except BaseException as broken:  # noqa: BLE001 - raised below, when the section has ended
+        if life is not None:
+            context.run(life.crashed, broken)
+        if steps is not None:
+            context.run(steps.close)
+        failure = broken
+    if life is not None and failure is None:
+        failure, value = context.run(life.verdict, False)
+    section.end(failure)
+    if failure is not None:
+        raise failure
     return value
 
 
-def _close(main: bool) -> bool:
-    """Engine code begins: no signal may strike it. Gives how the gate was."""
-    before = gate.open
-    if main:
-        gate.open = False
-    return before
+class _Section:
+    """The engine's part of a generator's step: from the consumer's `next` to the item. No signal may strike it.
+
+    What was so when the generator began does not count: it may be resumed, and thrown away, anywhere.
+    """
+
+    __slots__ = ("_before", "_guard", "_inside", "main")
+
+    def __init__(self) -> None:
+        self.main = self._before = self._inside = False
+        self._guard: interrupts.guard | None = None
+
+    def enter(self) -> None:
+        """Engine code begins; nothing if it has begun already."""
+        if self._inside:
+            return
+        self.main = main = interrupts.in_main_thread()
+        if main:
+            if not gate.depth:
+                fresh = interrupts.guard()
+                fresh.__enter__()
+                self._guard = fresh
+            self._before = gate.open
+            gate.open = False
+        self._inside = True
+
+    def leave(self) -> None:
+        """The consumer's code begins. A signal that came meanwhile is raised; then this is still the engine's part."""
+        if self.main and gate.pending is not None and (self._before or self._guard is not None):
+            raise interrupts.take_pending()
+        self.end(None)
+
+    def end(self, failure: BaseException | None) -> None:
+        """The engine's part is over, with `failure` on its way to the consumer."""
+        if not self._inside:
+            return
+        self._inside = False
+        if not self.main:
+            return
+        gate.open = self._before
+        former, self._guard = self._guard, None
+        if former is not None:
+            former.__exit__(None if failure is None else type(failure), failure, None)
+        elif self._before and failure is None and gate.pending is not None:
+            raise interrupts.take_pending()
 
 
-def _reopen(main: bool, before: bool) -> None:
-    if main:
-        gate.open = before
-
-
-def _items(call: Effect, context: Context, main: bool) -> Generator[Any, Any, None]:
+def _items(call: Effect, context: Context, section: _Section) -> Generator[Any, Any, None]:
     """Perform a call whose function is a generator: yields its items, leaves the outcome in the effect."""
     timeout = call.timeout  # type: ignore[attr-defined]
     deadline = None if timeout is None else monotonic() + timeout
 
     def step(fn: Callable[..., Any], *args: Any) -> Any:
-        if deadline is not None:
-            left = max(deadline - monotonic(), 0)
-            try:
-                return call_with_timeout(partial(context.run, fn, *args), (), {}, left, name=repr(call.fn))  # type: ignore[attr-defined]
-            finally:
-                _reopen(main, False)
-        if main:
-            gate.open = True
-            if gate.pending is not None:
-                raise interrupts.take_pending()
+        main = section.main
         try:
+            if deadline is not None:
+                left = max(deadline - monotonic(), 0)
+                return call_with_timeout(partial(context.run, fn, *args), (), {}, left, name=repr(call.fn))  # type: ignore[attr-defined]
+            if main:
+                gate.open = True
+                if gate.pending is not None:
+                    raise interrupts.take_pending()
             return context.run(fn, *args)
         finally:
-            _reopen(main, False)
+            if main:
+                gate.open = False
 
     try:
         user = context.run(partial(call.fn, *call.args, **call.kwargs))  # type: ignore[attr-defined]

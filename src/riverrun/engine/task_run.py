@@ -57,6 +57,7 @@ class TaskRunLife:
 
     __slots__ = (
         "args",
+        "closed",
         "context",
         "error",
         "flow_context",
@@ -65,6 +66,7 @@ class TaskRunLife:
         "kwargs",
         "on_done",
         "outer",
+        "over",
         "parameters",
         "run",
         "sources",
@@ -120,8 +122,12 @@ class TaskRunLife:
         self.storing: TaskStoring | None = None
         #: whether a generator's items go to the caller one by one (engine.streams)
         self.streamed = False
+        #: whether the run was given its end from outside
+        self.closed = False
         self.held: tuple[Any, ...] | None = None
         self.on_done: Callable[[State[Any]], object] | None = None
+        #: the run was ended from outside while its thread went on: what that still tells does not count
+        self.over = False
 
     # -- what happens ------------------------------------------------------------------------------------------------
 
@@ -137,6 +143,8 @@ class TaskRunLife:
 
     def live(self) -> Steps:
         """The steps, for a driver."""
+        if self.closed:
+            return
         before = TaskRunContext.var.get()
         task, run = self.task, self.run
         try:
@@ -275,7 +283,9 @@ class TaskRunLife:
         self.logger.error("Crash detected! %s", self.state.message)
 
     def cancel(self, message: str) -> None:
-        """End a run that has not begun."""
+        """End a run that has not begun; nothing if it has its end already."""
+        if self.closed:
+            return
         self._enter(Cancelled(message=message))
         if self.on_done is not None:
             self.on_done(self.state)
@@ -297,9 +307,12 @@ class TaskRunLife:
             self.on_done(state)
 
     def crashed(self, error: BaseException) -> None:
-        """Write the end state at once: the steps are broken."""
-        if not self.state.is_final():
+        """Write the end state at once: the steps are broken, or their thread is given up. Nothing is recorded after it."""
+        entered = self.run.state  # what is on record; `self.state` may be ahead of it
+        if entered is None or not entered.is_final():
             self._crash(error)
+            self.over = True
+        self.closed = True
         if self.on_done is not None:
             self.on_done(self.state)
 
@@ -327,6 +340,8 @@ class TaskRunLife:
     # -- steps -------------------------------------------------------------------------------------------------------
 
     def _enter(self, state: State[Any]) -> None:
+        if self.closed:  # this thread was given up; what it still does is not the run's any more
+            return
         self.state = state
         moved = record.move(self.run, state)
         held = self.held

@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, TextIO
 
 from riverrun.base.config import settings
@@ -37,9 +38,15 @@ class JournalHandler(logging.Handler):
         self._append: Callable[[LogRecord], object] | None = None
         self._busy = _Busy()
 
+    def acquire(self) -> None:
+        """Nothing: see `createLock`."""
+
+    def release(self) -> None:
+        """Nothing: see `createLock`."""
+
     def createLock(self) -> None:  # noqa: N802 - name of the standard library
-        """No lock: the journal has its own."""
-        self.lock = None
+        """No lock: the journal has its own. Python 3.13 enters it all the same."""
+        self.lock = nullcontext()  # type: ignore[assignment]
 
     def emit(self, record: logging.LogRecord) -> None:
         if self._busy.now or not getattr(record, "send_to_api", True) or not settings().logging_to_api_enabled:

@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
 
 from riverrun.base.config import settings
+from riverrun.client.journal.encoding import encode_anyway
 from riverrun.client.journal.writer import Journal, Options
-from riverrun.wire.journal import JournalRecord
+from riverrun.wire.journal import JournalRecord, decode, encode
 
 __all__ = [
     "Journal",
@@ -42,12 +43,25 @@ class Sink(Protocol):
 
 
 class MemoryJournal:
-    """Records in a list, for tests: no disk, no thread."""
+    """Records in a list, for tests: no disk, no thread.
+
+    They are kept as a reader of the journal would get them. One of the wrong shape, which a reader would have to set
+    aside, raises `msgspec.ValidationError` here, so that tests find it.
+    """
 
     def __init__(self) -> None:
         self.records: list[JournalRecord] = []
-        self.append = self.records.append
-        self.append_all = self.records.extend
+
+    def append(self, record: JournalRecord) -> None:
+        try:
+            payload = encode(record)
+        except Exception:  # noqa: BLE001 - what has no form is told by msgspec in many ways; the journal keeps it too
+            payload = encode_anyway(record)
+        self.records.append(decode(payload))
+
+    def append_all(self, records: Iterable[JournalRecord]) -> None:
+        for record in records:
+            self.append(record)
 
     def flush(self, timeout: float | None = None) -> bool:
         return True

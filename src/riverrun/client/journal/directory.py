@@ -33,7 +33,9 @@ class Directory:
     def open(self) -> None:
         """Make it under another name first, so that readers never see half of one."""
         journal_dir = self.path.parent
-        journal_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # the home too: it holds what the journal holds, and more
+        journal_dir.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        journal_dir.mkdir(mode=0o700, exist_ok=True)
         opening = journal_dir / f"{OPENING}{self.path.name}"
         remove_directory(opening)
         opening.mkdir(mode=0o700)
