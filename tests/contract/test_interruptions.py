@@ -12,10 +12,11 @@ pytestmark = [
 ]
 
 SOURCE = """
-import asyncio, os, random, signal, sys, threading, time
+import asyncio, faulthandler, os, random, signal, sys, threading, time
 from SDK import flow, task
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
+faulthandler.dump_traceback_later(25, exit=True)
 seed = {seed}
 choose = random.Random(seed)
 
