@@ -16,6 +16,7 @@ from uuid import UUID
 
 from riverrun.base.config import settings
 from riverrun.base.ids import uuid7
+from riverrun.base.loops import in_thread
 from riverrun.utilities.colours import by_colour, complete
 
 
@@ -39,15 +40,13 @@ class WritableFileSystem(ReadableFileSystem):
 
 
 async def _aread(self: "_Storage", path: str) -> bytes:
-    import asyncio
 
-    return await asyncio.to_thread(self._get, path)
+    return await in_thread(self._get, path)
 
 
 async def _awrite(self: "_Storage", path: str, content: bytes) -> str:
-    import asyncio
 
-    return await asyncio.to_thread(self._put, path, content)
+    return await in_thread(self._put, path, content)
 
 
 class _Storage(WritableFileSystem):

@@ -14,6 +14,7 @@ from uuid import UUID
 from riverrun.base.config import settings
 from riverrun.base.errors import ConfigurationError, MissingResult, SerializationError
 from riverrun.base.ids import uuid7
+from riverrun.base.loops import in_thread
 from riverrun.result_options import (
     ResultSerializer,
     ResultStorage,
@@ -506,9 +507,7 @@ _SERIALIZATION_CURES = (
 
 
 async def _in_thread(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    import asyncio
-
-    return await asyncio.to_thread(function, *args, **kwargs)
+    return await in_thread(function, *args, **kwargs)
 
 
 def _of_whom() -> str:

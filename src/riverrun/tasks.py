@@ -69,7 +69,7 @@ class Task(Generic[P, R]):
         description: str | None = None,
         tags: Iterable[str] | None = None,
         version: str | None = None,
-        cache_policy: "CachePolicy | type[NotSet]" = NotSet,
+        cache_policy: "CachePolicy | type[NotSet] | None" = NotSet,
         cache_key_fn: Callable[[Any, dict[str, Any]], str | None] | None = None,
         cache_expiration: timedelta | None = None,
         task_run_name: str | Callable[..., str] | None = None,
@@ -79,9 +79,9 @@ class Task(Generic[P, R]):
         persist_result: bool | None = None,
         result_storage: Any = None,
         result_serializer: Any = None,
-        result_storage_key: str | None = None,
+        result_storage_key: str | Callable[[], str] | None = None,
         cache_result_in_memory: bool = True,
-        timeout_seconds: float | None = None,
+        timeout_seconds: float | timedelta | None = None,
         log_prints: bool | None = None,
         refresh_cache: bool | None = None,
         on_completion: Sequence[Hook] | None = None,
@@ -180,7 +180,7 @@ class Task(Generic[P, R]):
         persist_result: bool | None,
         result_storage: Any,
         result_serializer: Any,
-        result_storage_key: str | None,
+        result_storage_key: str | Callable[[], str] | None,
     ) -> None:
         self.cache_key_fn = cache_key_fn
         self.result_storage = result_storage
@@ -189,7 +189,6 @@ class Task(Generic[P, R]):
         # resolved on first use (`cache_policy`), so that a task without results never imports the machinery
         self._cache_policy = cache_policy
         self._policy_was_set = False
-        self._asked_to_persist = persist_result
         wants_result = (
             (cache_policy is not NotSet and cache_policy is not None and not _is_no_cache(cache_policy))
             or cache_key_fn is not None
@@ -197,9 +196,8 @@ class Task(Generic[P, R]):
             or result_storage is not None
             or result_serializer is not None
         )
-        if persist_result is None and wants_result:
-            persist_result = True
-        self.persist_result = persist_result
+        self._persists_by_implication = persist_result is None and wants_result
+        self.persist_result = persist_result = True if self._persists_by_implication else persist_result
         if persist_result is False and (wants_result and (cache_key_fn or cache_policy not in (NotSet, None))):
             from riverrun.logging import get_logger
 
@@ -272,7 +270,7 @@ class Task(Generic[P, R]):
             "retries": self.retries,
             "retry_delay_seconds": self.retry_delay_seconds,
             "retry_jitter_factor": self.retry_jitter_factor,
-            "persist_result": self._asked_to_persist,
+            "persist_result": None if self._persists_by_implication and self.persist_result else self.persist_result,
             "result_storage": self.result_storage,
             "result_serializer": self.result_serializer,
             "result_storage_key": self.result_storage_key,
@@ -520,9 +518,7 @@ def task(__fn: Any = None, **options: Unpack[TaskOptions]) -> Any:
 def _show_options() -> None:
     """Let `help` and `inspect` show the options one by one, with the defaults of `Task`."""
     own = inspect.signature(Task).parameters
-    shown = {
-        name: own[name].replace(kind=inspect.Parameter.KEYWORD_ONLY) for name in TaskOptions.__annotations__
-    }
+    shown = {name: own[name].replace(kind=inspect.Parameter.KEYWORD_ONLY) for name in TaskOptions.__annotations__}
     fn = inspect.Parameter("__fn", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None)
     task.__signature__ = inspect.Signature([fn, *shown.values()])  # type: ignore[attr-defined]
     del shown["version"]

@@ -78,7 +78,8 @@ def enclosing_transaction() -> "BaseTransaction | None":
     if context.own_transaction is None:
         from riverrun.transactions import AsyncTransaction, Transaction
 
-        own = context.own_transaction = AsyncTransaction() if context.task.isasync else Transaction()
+        kind = AsyncTransaction if context.task.isasync else Transaction
+        own = context.own_transaction = kind(store=context.result_store, write_on_commit=False)
         own.prepare_transaction()
         own.state = TransactionState.ACTIVE
         active_transaction.set(own)
@@ -228,6 +229,10 @@ class BaseTransaction:
             ) or IsolationLevel.READ_COMMITTED
         if self.store is None:
             return
+        if self.store.lock_manager is None and parent is not None and parent.store is not None:
+            locks = parent.store.lock_manager
+            if locks is not None and self.isolation_level is IsolationLevel.SERIALIZABLE:
+                self.store = self.store.model_copy(update={"lock_manager": locks})
         if self.key and not self.store.supports_isolation_level(self.isolation_level):
             raise ConfigurationError(
                 f"Isolation level {self.isolation_level.name} is not supported by provided configuration: it needs a lock"
@@ -356,7 +361,8 @@ class BaseTransaction:
         except SerializationError as error:
             self.failure = error
             self.logger.warning(
-                "The result of transaction %r cannot be stored: %s The code goes on, but the transaction is rolled back.",
+                "Encountered an error while serializing result of transaction %r: %s The code goes on, but the"
+                " transaction is rolled back.",
                 self.key,
                 error,
             )

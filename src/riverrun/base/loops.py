@@ -13,12 +13,15 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from riverrun.base.pool import released
+from riverrun.base.pool import WorkerPool, released
 
 if TYPE_CHECKING:
     import asyncio
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 CoroutineFactory = Callable[[], Awaitable[Any]]
 #: called in the loop's thread with the value, or with None and what was raised
@@ -175,3 +178,40 @@ def _forget_loops() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_loops)
+
+
+#: For blocking work of async code. Not asyncio's executor: that has a handful of threads, and when all of them wait for a
+#: lock its holder finds none to give it back with.
+_blocking = WorkerPool(None, "riverrun-blocking")
+
+
+async def in_thread(fn: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Run a blocking function in a thread of riverrun's, in a copy of the context, and await its outcome.
+
+    Cancelled, this goes on at once and what the function does is dropped when it ends.
+    """
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+    outcome: list[R] = []
+    errors: list[BaseException] = []
+    context = copy_context()
+
+    def tell() -> None:
+        if not done.done():
+            done.set_result(None)
+
+    def work() -> None:
+        try:
+            outcome.append(context.run(fn, *args, **kwargs))
+        except BaseException as error:  # noqa: BLE001 - handed to who awaits
+            errors.append(error)
+        with suppress(RuntimeError):  # the loop is closed: nobody awaits any more
+            loop.call_soon_threadsafe(tell)
+
+    _blocking.submit(work)
+    await done
+    if errors:
+        raise errors[0]
+    return outcome[0]

@@ -9,9 +9,10 @@ end; if the life itself breaks, its `crashed` writes the end state.
 import threading
 import time
 from collections.abc import Generator
-from contextvars import ContextVar, copy_context
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
+from riverrun.base.loops import in_thread
 from riverrun.base.pool import released
 from riverrun.engine import interrupts
 from riverrun.engine.effects import Call, Do, Effect, Hook, Sleep, Wait
@@ -179,8 +180,7 @@ async def aperform(effect: Effect) -> None:
             effect.value = await effect.fn(*effect.args, **effect.kwargs)  # type: ignore[attr-defined]
     elif kind is Do:
         # the blocking part runs in a thread; context variables that it sets do not come back, so lives set theirs themselves
-        context = copy_context()
-        work = asyncio.ensure_future(asyncio.to_thread(context.run, effect.fn, *effect.args))  # type: ignore[attr-defined]
+        work = asyncio.ensure_future(in_thread(effect.fn, *effect.args))  # type: ignore[attr-defined]
         result = await work if effect.interruptible else await _undisturbed(work)  # type: ignore[attr-defined]
         effect.value = await result if hasattr(result, "__await__") else result
     elif kind is Sleep:

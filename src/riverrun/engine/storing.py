@@ -14,7 +14,6 @@ from riverrun.context import TaskRunContext
 from riverrun.engine import record
 from riverrun.engine.drive import Steps
 from riverrun.engine.effects import Do, Effect, Hook
-from riverrun.result_options import TemplateKey
 from riverrun.result_records import ResultRecord
 from riverrun.states import NONE_RESULT, Completed, State
 from riverrun.transaction_life import BaseTransaction
@@ -35,8 +34,8 @@ class TaskStoring:
         context = life.context
         assert context is not None  # made by the life before this
         context.persist_result = self.persist = task.persists(life.flow_context)
-        self.store = context.result_store if self.persist else None
-        key, found = (None, False) if self.store is None else self._key(life)
+        self.store = context.result_store
+        key, found = self._key(life) if self.persist else (None, False)
         refresh = settings().tasks_refresh_cache if task.refresh_cache is None else task.refresh_cache
         policy = task.cache_policy if self.persist else None
         kind = AsyncTransaction if task.isasync else Transaction
@@ -75,10 +74,9 @@ class TaskStoring:
                 return None, False
             if key is not None:
                 return key, True
-        if task.result_storage_key is not None:
-            return TemplateKey(task.result_storage_key)(), policy is None
-        assert self.store is not None
-        return self.store.storage_key_fn(), False
+        # a key that the user named may find what is there; one that was made up finds nothing
+        named = task.result_storage_key is not None and policy is None
+        return self.store.storage_key_fn(), named and not settings().tasks_disable_caching
 
     def live(self, life: "TaskRunLife") -> Steps:
         """Open the transaction; use what is stored, or make the attempts."""
@@ -110,7 +108,7 @@ class TaskStoring:
 
     def _use_stored(self, life: "TaskRunLife") -> Steps:
         store, key = self.store, self.transaction.key
-        assert store is not None and key is not None  # noqa: PT018 - only then can it be committed already
+        assert key is not None  # only then can it be committed already
         read = Do(partial(store.read, key=key, holder=self.transaction._holder or None))
         yield read
         if read.error is not None:
@@ -144,7 +142,7 @@ class TaskStoring:
         task = life.task
         data = None if state.data is NONE_RESULT else state.data
         result: Any = data
-        if self.store is not None and self.transaction.key is not None:
+        if self.transaction.key is not None:
             expiration = None if task.cache_expiration is None else now() + task.cache_expiration
             result = (
                 data

@@ -6,6 +6,7 @@ listed until it ends. Permits go with the call and come back to the caller.
 """
 
 import os
+import sys
 import threading
 import time
 from _thread import LockType, allocate_lock
@@ -42,7 +43,7 @@ class DeadlineExceeded(TimeoutError):
     """
 
     def __init__(self, name: str, deadline: float, where: str | None = None, call: "_Call | None" = None) -> None:
-        text = f"{name} exceeded its timeout of {deadline:g} second(s)"
+        text = f"{name} timed out after {deadline:g} second(s)"
         if where is not None:
             text = f"{text}; it could not be interrupted and still runs at {where}"
         super().__init__(text)
@@ -313,6 +314,12 @@ def strike_thread(ident: int, kind: type[BaseException], caller: CodeType) -> bo
         return False
     _send(ident, kind)
     return True
+
+
+def take_strike_back(ident: int) -> None:
+    """Let a strike at this thread that has not hit yet never hit."""
+    if sys.modules.get("ctypes") is not None:  # else nobody has ever struck
+        _send(ident, None)
 
 
 def _send(ident: int | None, kind: type[BaseException] | None) -> None:

@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from riverrun.base.clock import now, to_micros
 from riverrun.base.ids import uuid7
+from riverrun.base.loops import in_thread
 from riverrun.locking.protocol import LockManager
 from riverrun.utilities.hashing import stable_hash
 
@@ -90,7 +91,7 @@ class FileSystemLockManager(LockManager):
 
         for pause in _looks(acquire_timeout):
             await asyncio.sleep(pause)
-            if await asyncio.to_thread(self._take, key, holder, hold_timeout):
+            if await in_thread(self._take, key, holder, hold_timeout):
                 return True
         return False
 
@@ -121,7 +122,7 @@ class FileSystemLockManager(LockManager):
 
         for pause in _looks(timeout):
             await asyncio.sleep(pause)
-            if not await asyncio.to_thread(self.is_locked, key):
+            if not await in_thread(self.is_locked, key):
                 return True
         return False
 

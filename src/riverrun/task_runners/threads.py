@@ -16,7 +16,7 @@ from riverrun.base.errors import TerminationSignal
 from riverrun.base.pool import WorkerPool, released
 from riverrun.engine.drive import adrive, drive
 from riverrun.engine.task_run import TaskRunLife
-from riverrun.engine.thread_calls import strike_thread
+from riverrun.engine.thread_calls import strike_thread, take_strike_back
 from riverrun.futures import PrefectTaskRunFuture
 from riverrun.logging import get_logger
 from riverrun.task_runners.base import TaskRunner
@@ -52,6 +52,9 @@ class ThreadPoolTaskRunner(TaskRunner[PrefectTaskRunFuture[Any]]):
         #: the threads in which runs are under way
         self._threads: dict[TaskRunLife, int] = {}
         self._giving_up = False
+        #: async runs that are on a loop, and runs that will not be
+        self._begun: set[TaskRunLife] = set()
+        self._given_up: set[TaskRunLife] = set()
 
     @property
     def max_workers(self) -> int:
@@ -92,7 +95,7 @@ class ThreadPoolTaskRunner(TaskRunner[PrefectTaskRunFuture[Any]]):
         if self._giving_up:
             self._give_up(life)
         elif life.task.isasync:
-            self._ensure_loops().submit(lambda: adrive(life), context)
+            self._ensure_loops().submit(lambda: self._run_async(life), context)
         else:
             self._ensure_pool().submit(lambda: self._run(life, context))
 
@@ -100,17 +103,37 @@ class ThreadPoolTaskRunner(TaskRunner[PrefectTaskRunFuture[Any]]):
         if self._giving_up:
             self._give_up(life)
             return
-        self._threads[life] = threading.get_ident()
+        ident = threading.get_ident()
         try:
-            context.run(drive, life)
-        finally:
-            self._threads.pop(life, None)
+            self._threads[life] = ident
+            try:
+                context.run(drive, life)
+            finally:
+                with self._lock:  # from here on nobody strikes this thread
+                    self._threads.pop(life, None)
+                take_strike_back(ident)  # it must not hit the thread's next job
+        except (KeyboardInterrupt, TerminationSignal) as late:
+            # the strike hit after the end of the user's code
+            life.crashed(late)
+
+    async def _run_async(self, life: TaskRunLife) -> None:
+        with self._lock:
+            self._begun.add(life)
+        if self._giving_up:
+            self._give_up(life)
+        else:
+            await adrive(life)
 
     def _give_up(self, life: TaskRunLife) -> None:
+        with self._lock:
+            if life in self._given_up:
+                return
+            self._given_up.add(life)
         life.cancel("The flow run ended before this task run began.")
 
     def _done(self, life: TaskRunLife, future: PrefectTaskRunFuture[Any], state: "State[Any]") -> None:
         self._alive.pop(life, None)
+        self._begun.discard(life)
         future.set_state(state)
 
     def _ensure_pool(self) -> WorkerPool:
@@ -156,11 +179,15 @@ class ThreadPoolTaskRunner(TaskRunner[PrefectTaskRunFuture[Any]]):
         told = False
         if self._loops is not None:
             self._loops.cancel()
+            for life in list(self._alive):
+                if life.task.isasync and life not in self._begun:
+                    self._give_up(life)
         struck: set[int] = set()
         while self._alive and monotonic() < deadline:
-            for life, ident in list(self._threads.items()):
-                if ident not in struck and life in self._alive and strike_thread(ident, kind, drive.__code__):
-                    struck.add(ident)
+            with self._lock:
+                for life, ident in self._threads.items():
+                    if ident not in struck and life in self._alive and strike_thread(ident, kind, drive.__code__):
+                        struck.add(ident)
             for future in list(self._alive.values())[:1]:
                 future.wait(_LOOK_AGAIN_SECONDS)
             if self._alive and not told and deadline - monotonic() < grace - _TELL_AFTER_SECONDS:

@@ -11,6 +11,7 @@ from typing import Any, Final, Generic, Self, TypeGuard, TypeVar
 from riverrun.base.clock import now
 from riverrun.base.errors import CancelledRun, CrashedRun, FailedRun, MissingResult, PausedRun, UnfinishedRun
 from riverrun.base.ids import uuid7
+from riverrun.base.loops import in_thread
 from riverrun.utilities.annotations import BaseAnnotation
 from riverrun.utilities.colours import by_colour
 from riverrun.wire.states import TERMINAL_STATES, BaseState, StateDetails, StateType
@@ -146,9 +147,7 @@ def get_state_result(state: BaseState, raise_on_failure: bool = True, retry_resu
 async def aget_state_result(state: BaseState, raise_on_failure: bool = True, retry_result_failure: bool = True) -> Any:
     """As `get_state_result`; a result that lies in a storage is read in a thread."""
     if state.is_final() and _is_metadata(state.data):
-        import asyncio
-
-        return await asyncio.to_thread(get_state_result, state, raise_on_failure, retry_result_failure)
+        return await in_thread(get_state_result, state, raise_on_failure, retry_result_failure)
     return get_state_result(state, raise_on_failure, retry_result_failure)
 
 
@@ -218,9 +217,7 @@ def get_state_exception(state: BaseState, retry_result_failure: bool = True) -> 
 async def aget_state_exception(state: BaseState) -> BaseException:
     """As `get_state_exception`, for coroutines."""
     if _is_metadata(state.data):
-        import asyncio
-
-        return await asyncio.to_thread(get_state_exception, state)
+        return await in_thread(get_state_exception, state)
     return get_state_exception(state)
 
 
