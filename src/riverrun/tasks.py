@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, Unp
 
 from riverrun.base.backoff import exponential_backoff
 from riverrun.base.config import settings
+from riverrun.base.interrupts import gate, in_main_thread
 from riverrun.context import FlowRunContext
 from riverrun.engine.drive import drive
-from riverrun.engine.interrupts import gate, in_main_thread
 from riverrun.engine.options import (
     Hook,
     RetryDelays,
@@ -423,12 +423,18 @@ class Task(Generic[P, R]):
         return future
 
     def map(
-        self, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any
+        self, *args: Any, return_state: bool = False, wait_for: Any = None, deferred: bool = False, **kwargs: Any
     ) -> "PrefectFutureList[PrefectFuture[R]] | list[State[R]]":
         """Submit one run per item of the iterable arguments, which must be of one length.
 
-        Wrap an argument in `unmapped` to pass it whole to each run. Raises MappingMissingIterable, MappingLengthMismatch.
+        Wrap an argument in `unmapped` to pass it whole to each run. Raises MappingMissingIterable, MappingLengthMismatch;
+        RuntimeError outside of a flow run, and for `deferred`, which needs a server.
         """
+        if deferred:
+            raise RuntimeError(
+                f"The runs of task {self.name!r} cannot be deferred: tasks that run in the background need a server."
+                " Leave out `deferred` and map inside a flow."
+            )
         parameters = self.signature.bind(args, kwargs, defaults=False)
         picture = being_drawn()
         if picture is not None:

@@ -7,6 +7,7 @@ runs: the engine gives keys, stores, hooks and loggers.
 
 from typing import TYPE_CHECKING, Any, Self
 
+from riverrun.base.interrupts import closed
 from riverrun.transaction_life import (
     BaseTransaction,
     CommitMode,
@@ -184,16 +185,20 @@ def _drive(steps: Steps) -> Any:
 
     answer: Any = None
     error: BaseException | None = None
-    while True:
-        try:
-            target, method, options = steps.send(answer) if error is None else steps.throw(error)
-        except StopIteration as end:
-            return end.value
-        answer = error = None
-        try:
-            answer = complete(_call(target, method, options))
-        except BaseException as raised:  # noqa: BLE001 - given to the step that asked, which lets it out after its own end
-            error = raised
+    with closed() as section:
+        while True:
+            try:
+                target, method, options = steps.send(answer) if error is None else steps.throw(error)
+            except StopIteration as end:
+                return end.value
+            answer = error = None
+            try:
+                if method is None or method == "acquire_lock":
+                    answer = complete(section.call(_call, target, method, options))
+                else:
+                    answer = complete(_call(target, method, options))
+            except BaseException as raised:  # noqa: BLE001 - given to the step that asked, which lets it out after its own end
+                error = raised
 
 
 async def _adrive(steps: Steps) -> Any:

@@ -74,7 +74,7 @@ class TestInAThread:
         assert not isinstance(caught.value, DeadlineExceeded)
 
     def test_stops_a_loop(self):
-        with pytest.raises(DeadlineExceeded, match=r"spin exceeded its timeout of 0.02 second\(s\)$") as caught:
+        with pytest.raises(DeadlineExceeded, match=r"spin timed out after 0.02 second\(s\)$") as caught:
             limited(spin, 0.02)
         assert not caught.value.abandoned
         assert caught.value.deadline == 0.02

@@ -35,7 +35,7 @@ class TestCoroutines:
                 ends.append("cancelled")
                 raise
 
-        with pytest.raises(DeadlineExceeded, match="sleeper exceeded its timeout of 0.01"):
+        with pytest.raises(DeadlineExceeded, match="sleeper timed out after 0.01"):
             self.run(acall_with_timeout(sleeper, (), {}, 0.01))
         assert ends == ["cancelled"]
 

@@ -10,7 +10,7 @@ WAIT = 10.0
 def run_main(code):
     """Run code in the main thread of a fresh interpreter; gives its output."""
     script = "import os, signal, threading, time, random\nfrom riverrun.engine.timeouts import *\n"
-    script += "from riverrun.engine.thread_calls import DeadlineSignal\nfrom riverrun.engine.interrupts import gate\n"
+    script += "from riverrun.engine.thread_calls import DeadlineSignal\nfrom riverrun.base.interrupts import gate\n"
     script += "def spin():\n    while True: pass\n"
     done = subprocess.run(
         [sys.executable, "-c", script + textwrap.dedent(code)],

@@ -12,11 +12,11 @@ from collections.abc import Generator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
+from riverrun.base import interrupts
+from riverrun.base.interrupts import gate
 from riverrun.base.loops import in_thread
 from riverrun.base.pool import released
-from riverrun.engine import interrupts
 from riverrun.engine.effects import Call, Do, Effect, Hook, Sleep, Wait
-from riverrun.engine.interrupts import gate
 
 if TYPE_CHECKING:
     import asyncio

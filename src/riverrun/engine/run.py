@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING
 
 from riverrun.base.errors import TerminationSignal
+from riverrun.base.interrupts import gate, guard, in_main_thread
 from riverrun.client import journal
 from riverrun.engine.drive import adrive, drive
-from riverrun.engine.interrupts import gate, guard, in_main_thread
 from riverrun.engine.task_run import TaskRunLife
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from riverrun.engine.drive import Steps
 from riverrun.engine.effects import Do, Effect, Hook
 from riverrun.result_records import ResultRecord
 from riverrun.states import NONE_RESULT, Completed, State
-from riverrun.transaction_life import BaseTransaction
+from riverrun.transaction_life import BaseTransaction, active_transaction
 from riverrun.transactions import AsyncTransaction, Transaction
 from riverrun.utilities.colours import complete
 from riverrun.wire.states import StateType
@@ -181,6 +181,14 @@ def abandon(steps: Generator[Effect, Any, None]) -> None:
             step.value = complete(step.fn(*step.args))  # type: ignore[attr-defined]
         except BaseException as error:  # noqa: BLE001 - the transaction's steps decide what it means
             step.error = error
+
+
+def close_left_open(before: BaseTransaction | None) -> None:
+    """Roll back the transactions inside `before` that a signal kept from reaching the end of their block."""
+    while (left := active_transaction.get()) is not None and left is not before:
+        abandon(_steps(left._close(failed=True)))
+        if active_transaction.get() is left:
+            active_transaction.set(left._parent)
 
 
 def close_own(transaction: BaseTransaction, *, failed: bool) -> Generator[Effect, Any, None]:

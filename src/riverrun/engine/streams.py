@@ -10,11 +10,11 @@ from contextvars import Context, copy_context
 from functools import partial
 from typing import Any
 
+from riverrun.base import interrupts
 from riverrun.base.clock import monotonic
-from riverrun.engine import interrupts
+from riverrun.base.interrupts import gate
 from riverrun.engine.drive import aperform, perform
 from riverrun.engine.effects import Call, Effect
-from riverrun.engine.interrupts import gate
 from riverrun.engine.timeouts import acall_with_timeout, call_with_timeout
 
 

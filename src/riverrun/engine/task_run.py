@@ -46,10 +46,16 @@ if TYPE_CHECKING:
 _NOTHING: AbstractContextManager[None] = nullcontext()
 
 #: types of states that a function can't end its run with
-_UNDER_WAY = frozenset({StateType.PENDING, StateType.RUNNING, StateType.CANCELLING})
+_UNDER_WAY = frozenset({StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.CANCELLING})
 
 #: types of values that are data, whatever is in them
 _SIMPLE = frozenset({type(None), bool, int, float, str, bytes, dict, tuple})
+
+
+def active_transaction() -> Any:
+    """The innermost open transaction; there can only be one where its module has been imported."""
+    module = sys.modules.get("riverrun.transaction_life")
+    return None if module is None else module.active_transaction.get()
 
 
 class TaskRunLife:
@@ -66,7 +72,6 @@ class TaskRunLife:
         "kwargs",
         "on_done",
         "outer",
-        "over",
         "parameters",
         "run",
         "sources",
@@ -126,8 +131,6 @@ class TaskRunLife:
         self.closed = False
         self.held: tuple[Any, ...] | None = None
         self.on_done: Callable[[State[Any]], object] | None = None
-        #: the run was ended from outside while its thread went on: what that still tells does not count
-        self.over = False
 
     # -- what happens ------------------------------------------------------------------------------------------------
 
@@ -146,6 +149,7 @@ class TaskRunLife:
         if self.closed:
             return
         before = TaskRunContext.var.get()
+        transaction_before = active_transaction()
         task, run = self.task, self.run
         try:
             if self.upstream:
@@ -175,6 +179,10 @@ class TaskRunLife:
                 else:
                     yield from self.attempts()
         finally:
+            if self.interrupt is not None and active_transaction() is not transaction_before:
+                from riverrun.engine.storing import close_left_open
+
+                close_left_open(transaction_before)
             TaskRunContext.var.set(before)
             if self.on_done is not None:
                 self.on_done(self.state)
@@ -231,9 +239,7 @@ class TaskRunLife:
         task = self.task
         if task.persists(self.flow_context) or task.on_commit_hooks or task.on_rollback_hooks:
             return True
-        # a transaction can only be active where its module has been imported
-        transactions = sys.modules.get("riverrun.transaction_life")
-        return transactions is not None and transactions.active_transaction.get() is not None
+        return active_transaction() is not None
 
     def _live_stored(self) -> Steps:
         """The attempts inside a transaction: a cached result ends the run, a new one is stored before Completed."""
@@ -311,7 +317,6 @@ class TaskRunLife:
         entered = self.run.state  # what is on record; `self.state` may be ahead of it
         if entered is None or not entered.is_final():
             self._crash(error)
-            self.over = True
         self.closed = True
         if self.on_done is not None:
             self.on_done(self.state)
@@ -377,7 +382,8 @@ class TaskRunLife:
 
     def _rename(self) -> None:
         """Give the run its name from the task's template; raises what the template or function raises."""
-        name = run_name(self.task.task_run_name, self.parameters, f"task {self.task.name!r}")  # type: ignore[arg-type]
+        task = self.task
+        name = run_name(task.task_run_name, self.parameters, f"task {task.name!r}")  # type: ignore[arg-type]
         if self.held is None:
             record.update(self.run, name=name)
         else:
@@ -391,7 +397,7 @@ class TaskRunLife:
             yield wait
             if wait.error is not None:
                 raise wait.error
-        self.value = value
+        self.value = recorded_value(value)
         if isinstance(value, Generator | AsyncGenerator):
             # not looked into: that would use it up
             self.state = Completed(data=value)
@@ -428,6 +434,12 @@ class TaskRunLife:
     @property
     def logger(self) -> Any:
         return task_run_logger(self.run, self.task)
+
+
+def recorded_value(value: Any) -> Any:
+    """What a record of a result that user code made and returned stands for; anything else as it is."""
+    records = sys.modules.get("riverrun.result_records")  # not loaded: nothing here can be one
+    return value.result if records is not None and isinstance(value, records.ResultRecord) else value
 
 
 def _all_items(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> list[Any]:

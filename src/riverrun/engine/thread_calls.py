@@ -15,6 +15,7 @@ from contextvars import copy_context
 from types import CodeType
 from typing import Any, NamedTuple
 
+from riverrun.base.interrupts import gate, take_pending
 from riverrun.base.pool import (
     Permit,
     WorkerPool,
@@ -25,7 +26,6 @@ from riverrun.base.pool import (
     take,
     whereabouts,
 )
-from riverrun.engine.interrupts import gate, take_pending
 
 #: seconds that a struck call has to end before it is abandoned
 GRACE_SECONDS = 0.05

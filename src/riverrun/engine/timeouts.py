@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from riverrun.engine.interrupts import gate, in_main_thread, take_pending
+from riverrun.base.interrupts import gate, in_main_thread, take_pending
 from riverrun.engine.thread_calls import (
     LONGEST,
     AbandonedCall,

@@ -18,6 +18,7 @@ import cloudpickle
 from riverrun.base.clock import monotonic
 from riverrun.base.config import settings
 from riverrun.base.errors import SerializationError
+from riverrun.base.interrupts import closed
 from riverrun.base.pool import released
 from riverrun.context import hydrated_context, serialize_context
 from riverrun.engine.drive import adrive, drive
@@ -68,19 +69,20 @@ class ProcessPoolTaskRunner(TaskRunner[PrefectTaskRunFuture[Any]]):
         if not self._started:
             raise RuntimeError("The task runner must be started before submitting work.")
         args, kwargs = task.signature.split(parameters)
-        life = TaskRunLife(task, args, kwargs, parameters, wait_for, origins=dependencies)
-        future: PrefectTaskRunFuture[Any] = PrefectTaskRunFuture(life.run.id, life.run)
-        life.on_done = partial(self._done, life, future)
-        life.open()
-        life.publish()
-        self._alive[life] = future
-        context = serialize_context()
-        waiting = [upstream for upstream in life.upstream if not upstream.done()]
-        if waiting:
-            when_all_done(waiting, partial(self._start, life, context))
-        else:
-            self._start(life, context)
-        return future
+        with closed():  # what is on record is also on its way
+            life = TaskRunLife(task, args, kwargs, parameters, wait_for, origins=dependencies)
+            future: PrefectTaskRunFuture[Any] = PrefectTaskRunFuture(life.run.id, life.run)
+            life.on_done = partial(self._done, life, future)
+            life.open()
+            life.publish()
+            self._alive[life] = future
+            context = serialize_context()
+            waiting = [upstream for upstream in life.upstream if not upstream.done()]
+            if waiting:
+                when_all_done(waiting, partial(self._start, life, context))
+            else:
+                self._start(life, context)
+            return future
 
     def _start(self, life: TaskRunLife, context: dict[str, Any]) -> None:
         """Resolve the upstream here, where the results are, and send the run to a process."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from riverrun.base.clock import monotonic
 from riverrun.base.config import settings
 from riverrun.base.errors import TerminationSignal
+from riverrun.base.interrupts import closed
 from riverrun.base.pool import WorkerPool, released
 from riverrun.engine.drive import adrive, drive
 from riverrun.engine.task_run import TaskRunLife
@@ -77,19 +78,20 @@ class ThreadPoolTaskRunner(TaskRunner[PrefectTaskRunFuture[Any]]):
         if not self._started:
             raise RuntimeError("The task runner must be started before submitting work.")
         args, kwargs = task.signature.split(parameters)
-        life = TaskRunLife(task, args, kwargs, parameters, wait_for, origins=dependencies)
-        future: PrefectTaskRunFuture[Any] = PrefectTaskRunFuture(life.run.id, life.run)
-        life.on_done = partial(self._done, life, future)
-        life.open()
-        life.publish()
-        self._alive[life] = future
-        context = copy_context()
-        waiting = [upstream for upstream in life.upstream if not upstream.done()]
-        if waiting:
-            when_all_done(waiting, lambda: self._start(life, context))
-        else:
-            self._start(life, context)
-        return future
+        with closed():  # what is on record is also on its way
+            life = TaskRunLife(task, args, kwargs, parameters, wait_for, origins=dependencies)
+            future: PrefectTaskRunFuture[Any] = PrefectTaskRunFuture(life.run.id, life.run)
+            life.on_done = partial(self._done, life, future)
+            life.open()
+            life.publish()
+            self._alive[life] = future
+            context = copy_context()
+            waiting = [upstream for upstream in life.upstream if not upstream.done()]
+            if waiting:
+                when_all_done(waiting, lambda: self._start(life, context))
+            else:
+                self._start(life, context)
+            return future
 
     def _start(self, life: TaskRunLife, context: Context) -> None:
         if self._giving_up:

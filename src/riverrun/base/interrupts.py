@@ -11,9 +11,10 @@ cancels the asyncio tasks of the outermost runs instead, and the driver turns th
 import os
 import signal
 import threading
+from collections.abc import Callable
 from time import monotonic
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from riverrun.base.errors import TerminationSignal
 
@@ -79,6 +80,38 @@ def strike(error: BaseException) -> None:
             loop.call_soon_threadsafe(task.cancel)
     else:
         gate.pending = error
+
+
+class closed:  # noqa: N801 - used like a function
+    """Engine code that user code calls: no signal strikes it before its end, but for what it does by `call`."""
+
+    __slots__ = ("_before",)
+
+    def __enter__(self) -> Self:
+        self._before = gate.open and in_main_thread()
+        if self._before:
+            gate.open = False
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._before:
+            gate.open = True
+            if error is None and gate.pending is not None:
+                raise take_pending()
+
+    def call(self, fn: Callable[..., Any], *args: Any) -> Any:
+        """Run the user's code, or wait: a signal may strike meanwhile."""
+        if not self._before:
+            return fn(*args)
+        gate.open = True
+        try:
+            if gate.pending is not None:
+                raise take_pending()
+            return fn(*args)
+        finally:
+            gate.open = False
 
 
 def meant_by(cancellation: BaseException) -> BaseException:
@@ -195,11 +228,12 @@ class guard:  # noqa: N801 - used like a function
         if gate.depth > 1:
             gate.depth -= 1
             return
+        gate.open = False
+        gate.depth = 0
+        # from here on a signal goes to whom it belonged to before, and gives the handlers back by itself
         leftover = gate.pending or (None if gate.delivered else gate.struck)
         gate.pending = gate.struck = None
         gate.tasks.clear()
-        gate.open = False
-        gate.depth = 0
         _restore()
         if isinstance(error, TerminationSignal) or isinstance(leftover, TerminationSignal):
             signal.raise_signal(signal.SIGTERM)
