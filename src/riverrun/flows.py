@@ -79,7 +79,9 @@ class Flow(Generic[P, R]):
         self.fn: Callable[P, R] = fn
         update_wrapper(self, fn)
         self.isasync, self.isgenerator = colour(fn)
-        self.name = name or getattr(fn, "__name__", type(fn).__name__).replace("_", "-").replace("<lambda>", "lambda")
+        self.name = name or getattr(fn, "__name__", type(fn).__name__).replace("_", "-").replace(
+            "<lambda>", "unknown-lambda"
+        )
         _check_name(self.name)
         self.description = description or inspect.getdoc(fn)
         self.signature = Signature(fn, reserved=("return_state", "wait_for"))
@@ -105,8 +107,9 @@ class Flow(Generic[P, R]):
         )
         runner = ThreadPoolTaskRunner() if task_runner is None else task_runner
         self.task_runner: TaskRunner[Any] = runner() if isinstance(runner, type) else runner
+        # 0 is how `with_options` takes a time-out away
         self.timeout_seconds = (
-            None if timeout_seconds is None else check_seconds("timeout_seconds", timeout_seconds, owner)
+            None if timeout_seconds is None else check_seconds("timeout_seconds", timeout_seconds, owner) or None
         )
         self.should_validate_parameters = validate_parameters
         if persist_result is None and (result_storage is not None or result_serializer is not None):
@@ -345,18 +348,18 @@ def _check_name(name: str) -> None:
     for character in _BANNED_IN_NAMES:
         if character in name:
             raise InvalidNameError(
-                f"The flow name {name!r} contains {character!r}; names may not contain any of {' '.join(_BANNED_IN_NAMES)}."
+                f"The flow name {name!r} contains an invalid character: {character!r}. Names may not contain any of"
+                f" {' '.join(_BANNED_IN_NAMES)}."
             )
 
 
 def _file_version(fn: Callable[..., Any]) -> str:
-    """A short hash of the file that defines `fn`; empty when there is none."""
-    from hashlib import sha256
-    from pathlib import Path
+    """The hash of the file that defines `fn` (`utilities.hashing.file_hash`); empty when there is none."""
+    from riverrun.utilities.hashing import file_hash
 
     try:
         path = inspect.getsourcefile(inspect.unwrap(fn))
-        return "" if path is None else sha256(Path(path).read_bytes()).hexdigest()[:32]
+        return "" if path is None else file_hash(path)
     except (TypeError, OSError):
         return ""
 

@@ -60,6 +60,15 @@ def read_one(field: str, values: Mapping[str, Given]) -> Any:
     return setting.default_for(Path() if field == "home" else read_one("home", values))
 
 
+def told(name: str) -> str | None:
+    """What the process that started this one, or a test, tells it by the variable `RIVERRUN__<name>` (or the peer's)."""
+    for prefix in ("RIVERRUN__", "PREFECT__"):
+        value = os.environ.get(prefix + name)
+        if value is not None:
+            return value
+    return None
+
+
 def _from_environment(*, known_only: bool = True) -> Iterator[tuple[str, Any, str]]:
     if known_only:
         keys: Iterable[str] = (PREFIX + name.upper() for name in BY_FIELD)

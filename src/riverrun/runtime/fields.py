@@ -3,22 +3,13 @@
 This module must not know which attributes there are.
 """
 
-import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-_PREFIXES = ("RIVERRUN__", "PREFECT__")
+from riverrun.base.sources import told
+
 _FALSE = {"", "0", "false", "f", "no", "n", "off"}
-
-
-def variable(name: str) -> str | None:
-    """The environment variable `RIVERRUN__<name>`, or the peer's of the same name."""
-    for prefix in _PREFIXES:
-        value = os.environ.get(prefix + name)
-        if value is not None:
-            return value
-    return None
 
 
 def look_up(module: str, fields: Mapping[str, Callable[[], Any]], name: str) -> Any:
@@ -28,7 +19,7 @@ def look_up(module: str, fields: Mapping[str, Callable[[], Any]], name: str) -> 
     name what is no attribute. Raises ValueError for an attribute that is a list or a dictionary.
     """
     kind = module.rpartition(".")[2].upper()
-    given = variable(f"RUNTIME__{kind}__{name.upper()}")
+    given = told(f"RUNTIME__{kind}__{name.upper()}")
     field = fields.get(name)
     if field is None:
         if given is None:

@@ -5,8 +5,9 @@ from typing import Any
 
 from riverrun.base.clock import now
 from riverrun.base.config import settings
+from riverrun.base.sources import told
 from riverrun.context import FlowRunContext, TaskRunContext
-from riverrun.runtime.fields import look_up, variable
+from riverrun.runtime.fields import look_up
 from riverrun.wire.runs import FlowRun
 
 __all__ = [  # noqa: F822 - answered by __getattr__
@@ -53,7 +54,7 @@ def _id() -> str | None:
     if task_context is not None:
         flow_run_id = task_context.task_run.flow_run_id
         return None if flow_run_id is None else str(flow_run_id)
-    return variable("FLOW_RUN_ID")
+    return told("FLOW_RUN_ID")
 
 
 def _tags() -> list[str]:
