@@ -72,6 +72,7 @@ class FlowRunContext(ContextModel):
         "_counts",
         "_counts_lock",
         "_results",
+        "_subflows",
         "detached",
         "flow",
         "flow_run",
@@ -116,6 +117,8 @@ class FlowRunContext(ContextModel):
         self._keys: dict[str, Any] = {}
         #: which run produced a value (engine.inputs)
         self._results: Any = None
+        #: what is remembered from one attempt to the next (engine.subflows)
+        self._subflows: Any = None
         self._counts: dict[str, int] = {}
         self._counts_lock = allocate_lock()
 

@@ -6,12 +6,14 @@ journal. A subflow run has a task run in its parent that mirrors its states, so 
 
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from inspect import iscoroutine
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from riverrun.base.clock import now
 from riverrun.base.errors import FailedRun, FlowRunTimeoutError, UnfinishedRun
 from riverrun.base.ids import uuid7
+from riverrun.base.loops import run_blocking
 from riverrun.base.names import run_name as random_name
 from riverrun.base.sources import told
 from riverrun.client import journal
@@ -22,6 +24,8 @@ from riverrun.engine.effects import Call, Do, Sleep, Wait
 from riverrun.engine.hooks import run_hooks
 from riverrun.engine.naming import run_name
 from riverrun.engine.parameters import serialize
+from riverrun.engine.subflows import Call as SubflowCall
+from riverrun.engine.subflows import Outcome, Subflows, call_of, subflows_of
 from riverrun.engine.task_run import active_transaction
 from riverrun.engine.timeouts import DeadlineExceeded
 from riverrun.engine.tracebacks import strip
@@ -39,6 +43,7 @@ from riverrun.states import (
     get_state_result,
     return_value_to_state_sync,
 )
+from riverrun.wire.journal import StateRecord
 from riverrun.wire.runs import FlowRun, RunPolicy, TaskRun
 from riverrun.wire.states import BaseState, StateType
 
@@ -51,11 +56,16 @@ _NOTHING: AbstractContextManager[None] = nullcontext()
 _UNDER_WAY = frozenset({StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING})
 
 
+def _given(coroutine: Any) -> Any:
+    return coroutine
+
+
 class FlowRunLife:
     """One flow run from Pending to its end. Made by `Flow.__call__`."""
 
     __slots__ = (
         "args",
+        "call",
         "context",
         "error",
         "flow",
@@ -65,6 +75,7 @@ class FlowRunLife:
         "parameters",
         "parent",
         "run",
+        "siblings",
         "sources",
         "state",
         "streamed",
@@ -98,9 +109,12 @@ class FlowRunLife:
                 parameters, wait_for, parent_context, None if parent_task is None else parent_task.task_run.id
             )
         self.parent: TaskRun | None = None
+        #: what the flow run around this one remembers of its earlier attempts, and by what it knows this call
+        self.siblings: Subflows | None = None
+        self.call: SubflowCall | None = None
         if parent_context is not None and parent_context.flow_run is not None:
-            self.parent = record.new_task_run(flow.as_task(), parent_context, self.tags, self.sources)
-            self.parent.name = flow.name
+            self.siblings = subflows_of(parent_context)
+            self.parent = self._stand_in(parent_context)
         self.run = FlowRun(
             id=run_id or uuid7(),
             name=random_name(),
@@ -117,6 +131,17 @@ class FlowRunLife:
         self.context: FlowRunContext | None = None
         #: whether a generator's items go to the caller one by one (engine.streams)
         self.streamed = False
+
+    def _stand_in(self, context: FlowRunContext) -> TaskRun:
+        """The task run that shows this subflow in its parent: that of an earlier attempt of the parent, or a new one."""
+        task, siblings = self.flow.as_task(), self.siblings
+        run = None if siblings is None else siblings.stand_in(task.task_key)
+        if run is None:
+            run = record.new_task_run(task, context, self.tags, self.sources)
+            run.name = self.flow.name
+            if siblings is not None:
+                siblings.note_stand_in(run)
+        return run
 
     # -- what happens ------------------------------------------------------------------------------------------------
 
@@ -139,6 +164,8 @@ class FlowRunLife:
             if self.upstream and not_ready is None:
                 self.parameters = inputs.resolve(self.parameters)
                 self.args, self.kwargs = self.flow.signature.split(self.parameters)
+            if not_ready is None and self._has_run_before():
+                return
             self._record_created()
             if not_ready is not None:
                 self._enter(Pending(name="NotReady", message=not_ready))
@@ -156,11 +183,30 @@ class FlowRunLife:
     def _record_created(self) -> None:
         created: tuple[Any, ...] = ()
         if self.parent is not None:
-            created = (record.task_run_record(self.parent, self.sources), record.move(self.parent, Pending()))
+            known = self.parent.state is not None
+            created = () if known else (record.task_run_record(self.parent, self.sources),)
+            created = (*created, record.move(self.parent, Pending()))
         # parameters are written as they were given; validation may still change or refuse them
         run_record = record.flow_run_record(self.run, self.flow.name, serialize(self.parameters))
         self.run.parameters = self.parameters
         journal.append_all((*created, run_record, record.move(self.run, self.state)))
+
+    def _has_run_before(self) -> bool:
+        """Whether an earlier attempt of the parent completed this call and kept its result; then that is the outcome."""
+        context = FlowRunContext.var.get()
+        if self.siblings is None or self.parent is None or not self.flow.persists(context):
+            return False
+        self.call = call_of(self.parent.task_key, self.parameters)
+        outcome = None if self.call is None else self.siblings.outcome(self.call)
+        if outcome is None:
+            return False
+        self.run, self.state, self.value = outcome
+        shown = self.parent.state
+        if shown is None or shown.state_details.child_flow_run_id != self.run.id:
+            created = () if shown is not None else (record.task_run_record(self.parent, self.sources),)
+            journal.append_all((*created, self._mirror(self.parent, self.state)))
+        self.logger.info("Completed in an earlier attempt of the flow run around it; its result is used again")
+        return True
 
     def _begin(self) -> Steps:
         flow = self.flow
@@ -206,12 +252,19 @@ class FlowRunLife:
         self.logger.info("Beginning flow run %r for flow %r", run.name, flow.name)
         while True:
             self.error = None
+            if self.context is not None and self.context._subflows is not None:
+                self.context._subflows.begin_attempt()
             self._enter(Running())
             if flow.on_running_hooks:
                 yield from run_hooks(flow.on_running_hooks, (flow, run, self.state), self.logger)
             call = Call(flow.fn, self.args, self.kwargs, flow.timeout_seconds)
             yield call
             error = call.error
+            if error is None and iscoroutine(call.value):
+                # as from `return subflow()` where the subflow is async: else it would never run
+                call = Call(_given if flow.isasync else run_blocking, (call.value,), {}, flow.timeout_seconds)
+                yield call
+                error = call.error
             # what was submitted belongs to this attempt: it ends before the attempt's state is told
             finish = Do(runner.finish, error, interruptible=True)
             yield finish
@@ -286,6 +339,8 @@ class FlowRunLife:
                 state.message = f"The flow ran, but its result was not kept: {do.error}"
                 self.logger.error("%s", state.message)
         self._enter(state)
+        if self.siblings is not None and self.call is not None:
+            self.siblings.keep(self.call, Outcome(self.run, state, self.value))
         if self.context is not None and (counts := self.context.counted()):
             total = sum(counts.values())
             parts = ", ".join(f"{number} {name}" for name, number in counts.items())
@@ -358,10 +413,13 @@ class FlowRunLife:
             state.state_details.task_run_id = self.parent.id
         records = [record.move(self.run, state)]
         if self.parent is not None:
-            mirror = state.model_copy(update={"id": uuid7(), "state_details": state.state_details.model_copy()})
-            mirror.state_details.child_flow_run_id = self.run.id
-            records.append(record.move(self.parent, mirror))
+            records.append(self._mirror(self.parent, state))
         journal.append_all(records)
+
+    def _mirror(self, parent: TaskRun, state: State[Any]) -> StateRecord:
+        mirror = state.model_copy(update={"id": uuid7(), "state_details": state.state_details.model_copy()})
+        mirror.state_details.child_flow_run_id = self.run.id
+        return record.move(parent, mirror)
 
     @staticmethod
     def _as_state(state: Any) -> State[Any]:
