@@ -146,6 +146,14 @@ class Spool:
                 return max(seqs)
         return self.released
 
+    def last_payload(self) -> bytes | None:
+        """The last record that can be read and is still there, also if it was released; None if nothing is."""
+        for name in reversed(self._segments()):
+            frames = list(frames_in(self._read(name), self._salt))
+            if frames:
+                return self._payload(frames[-1])
+        return None
+
     def release(self, upto: int) -> None:
         """Free what is no longer needed because every record up to `upto` is safely stored elsewhere.
 

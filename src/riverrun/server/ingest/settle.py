@@ -9,6 +9,7 @@ import hashlib
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import sqlalchemy as sa
 
 from riverrun.base.ids import uuid7
@@ -18,23 +19,29 @@ from riverrun.server.db.tables import journal_writer, log, task_run
 from riverrun.server.ingest.unit import Counts
 from riverrun.server.ingest.units import apply, cut
 from riverrun.server.ingest.write import KINDS
-from riverrun.wire.journal import FLOW_RUN, StateRecord, encode
+from riverrun.wire.journal import FLOW_RUN, TASK_RUN, FlowRunRecord, StateRecord, TaskRunRecord, decode, encode
 from riverrun.wire.states import TYPE_CODES, StateType
 
-#: states that only a living process can leave; a Scheduled or Paused run may well wait without one
+#: states that only a living process can leave; a Scheduled or Paused run may well wait without one, but not between retries
 _ON_THE_WAY = [TYPE_CODES[kind] for kind in (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING)]
 _CRASHED = TYPE_CODES[StateType.CRASHED]
 _MESSAGE = "The process of this run ended without a word: it was killed, or its machine stopped."
 
 
-def settle(database: Database, scope: Scope, writer: bytes) -> Counts:
-    """Let the unfinished runs of a dead writer crash, at the instant of their last sign of life."""
+def settle(database: Database, scope: Scope, writer: bytes, last: bytes | None = None) -> Counts:
+    """Let the unfinished runs of a dead writer crash, at the instant of their last sign of life.
+
+    `last` is the last record of its journal: a run that came into being there has not even entered its first state.
+    """
     records = []
     with database.read() as connection:
         for kind, spec in KINDS.items():
             for row in _left_behind(connection, scope, spec.run, spec.state, writer):
                 instant = _last_sign(connection, kind, row) + 1
                 records.append(StateRecord(kind, row.id.bytes, uuid7().bytes, _CRASHED, instant, message=_MESSAGE))
+        stillborn = None if last is None else _stillborn(connection, last)
+        if stillborn is not None:
+            records.append(stillborn)
     counts = Counts()
     if records:
         # told by a journal of its own: numbers of the dead one stay free, in case it lives after all
@@ -43,6 +50,24 @@ def settle(database: Database, scope: Scope, writer: bytes) -> Counts:
         for unit in cut((seq, encode(record)) for seq, record in enumerate(records, start=first)):
             counts.add(apply(database, scope, teller, unit))
     return counts
+
+
+def _stillborn(connection: sa.Connection, last: bytes) -> StateRecord | None:
+    """The end of the run that the last record made, if the store knows no state of it. A run and its first state are
+    written next to each other, so only the last record of a killed process can be a run without one."""
+    try:
+        record = decode(last)
+    except msgspec.MsgspecError:
+        return None
+    if not isinstance(record, FlowRunRecord | TaskRunRecord):
+        return None
+    kind = FLOW_RUN if isinstance(record, FlowRunRecord) else TASK_RUN
+    run = KINDS[kind].run
+    query = sa.select(run.c.state_type).where(run.c.id == UUID(bytes=record.id))
+    found = connection.execute(query).one_or_none()
+    if found is None or found[0] is not None:
+        return None
+    return StateRecord(kind, record.id, uuid7().bytes, _CRASHED, record.created + 1, message=_MESSAGE)
 
 
 def next_seq(database: Database, writer: bytes) -> int:
@@ -59,7 +84,10 @@ def _left_behind(connection: sa.Connection, scope: Scope, run: sa.Table, state: 
         .join_from(run, state, sa.and_(state.c.run_key == run.c.key, state.c.seq == run.c.state_seq))
         .where(
             run.c.workspace_id == scope.workspace_id,
-            run.c.state_type.in_(_ON_THE_WAY),
+            sa.or_(
+                run.c.state_type.in_(_ON_THE_WAY),
+                sa.and_(run.c.state_type == TYPE_CODES[StateType.SCHEDULED], run.c.state_name == "AwaitingRetry"),
+            ),
             state.c.writer_key == writer_key,
         )
         .order_by(run.c.key)

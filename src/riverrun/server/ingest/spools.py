@@ -83,7 +83,7 @@ def _ingest_spool(database: Database, spool: Spool, scope: Scope, counts: Counts
             spool.release(done)
             freed = done
     if finished and dead and spool.closed_at is None:
-        counts.add(settle(database, scope, spool.writer))
+        counts.add(settle(database, scope, spool.writer, spool.last_payload()))
     if done or dead:
         spool.release(done)
     return finished
