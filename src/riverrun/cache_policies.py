@@ -254,14 +254,16 @@ def _source_key(task: Any) -> str | None:
 
 def _read_source_key(function: Any) -> str | None:
     """By the source text; by the compiled code where there is no text (a console, an `exec`)."""
-    for candidate in (function, type(function)):
+    code = getattr(inspect.unwrap(function) if callable(function) else function, "__code__", None)
+    # Many texts share this name, and since Python 3.13 `inspect` gives the one of `python -c` for all of them.
+    is_nameless = getattr(code, "co_filename", None) == "<string>"
+    for candidate in () if is_nameless else (function, type(function)):
         try:
             return stable_hash(inspect.getsource(candidate))
         except TypeError:  # not something that has source: an object with `__call__`
             continue
         except OSError:
             break
-    code = getattr(inspect.unwrap(function) if callable(function) else function, "__code__", None)
     if code is None or not hasattr(code, "co_consts") or _is_readable(code):
         return None
     out: list[bytes] = []
