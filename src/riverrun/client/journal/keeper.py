@@ -44,7 +44,8 @@ class Keeper:
             return
         self._stopping = True
         self._ring()
-        thread.join(timeout)
+        if thread.is_alive():  # else it has not begun yet, and ends when it does
+            thread.join(timeout)
         self._thread = None
 
     def _ring(self) -> None:
