@@ -47,6 +47,14 @@ class ContextModel:
     def __exit__(self, *_exc: object) -> None:
         self.var.set(self._before)
 
+    @classmethod
+    def model_construct(cls, **fields: Any) -> Self:
+        """A context of which only these fields are known."""
+        made = object.__new__(cls)
+        for name, value in fields.items():
+            setattr(made, name, value)
+        return made
+
     def model_copy(self, *, update: dict[str, Any] | None = None) -> Self:
         """A copy with some fields replaced."""
         twin = object.__new__(type(self))
@@ -139,8 +147,19 @@ class FlowRunContext(ContextModel):
             from riverrun.results import ResultStore
 
             store = ResultStore() if self.parent is None else self.parent.result_store
-            self._store = store if self.flow is None else store.update_for_flow(self.flow)
+            self._store = store if self.flow is None else store.for_flow(self.flow)
         return self._store
+
+    def serialize(self) -> dict[str, Any]:
+        """What another process needs to continue in this flow run."""
+        return {
+            "flow": self.flow,
+            "flow_run": self.flow_run,
+            "parameters": self.parameters,
+            "persist_result": self.persist_result,
+            "log_prints": self.log_prints,
+            "start_time": self.start_time,
+        }
 
 
 EngineContext = FlowRunContext
@@ -193,8 +212,12 @@ class TaskRunContext(ContextModel):
 
             flow_run = FlowRunContext.var.get()
             store = ResultStore() if flow_run is None or flow_run.flow is None else flow_run.result_store
-            self._store = store.update_for_task(self.task)
+            self._store = store.for_task(self.task)
         return self._store
+
+    def serialize(self) -> dict[str, Any]:
+        """What another process needs to continue in this task run."""
+        return {"task": self.task, "task_run": self.task_run, "parameters": self.parameters}
 
 
 class TagsContext(ContextModel):
@@ -276,19 +299,8 @@ def serialize_context() -> dict[str, Any]:
     """
     flow_run, task_run = FlowRunContext.var.get(), TaskRunContext.var.get()
     return {
-        "flow_run_context": None
-        if flow_run is None
-        else {
-            "flow": flow_run.flow,
-            "flow_run": flow_run.flow_run,
-            "parameters": flow_run.parameters,
-            "persist_result": flow_run.persist_result,
-            "log_prints": flow_run.log_prints,
-            "start_time": flow_run.start_time,
-        },
-        "task_run_context": None
-        if task_run is None
-        else {"task": task_run.task, "task_run": task_run.task_run, "parameters": task_run.parameters},
+        "flow_run_context": None if flow_run is None else flow_run.serialize(),
+        "task_run_context": None if task_run is None else task_run.serialize(),
         "tags_context": {"current_tags": set(TagsContext.get().current_tags)},
         "settings_context": settings().to_environment_variables(),
     }

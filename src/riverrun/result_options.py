@@ -9,6 +9,7 @@ from uuid import UUID
 
 from riverrun.base.config import settings
 from riverrun.base.errors import ConfigurationError
+from riverrun.utilities.colours import by_colour
 
 if TYPE_CHECKING:
     from riverrun.filesystems import WritableFileSystem
@@ -45,23 +46,29 @@ def get_default_result_serializer() -> "Serializer[Any]":
     return resolve_serializer(settings().results_default_serializer)
 
 
-def get_default_result_storage() -> "WritableFileSystem":
+def default_storage() -> "WritableFileSystem":
     """The storage of the settings: `results_default_storage_block`, else the directory `results_local_storage_path`."""
     current = settings()
-    return resolve_result_storage(current.results_default_storage_block or current.results_local_storage_path)
+    return storage_from(current.results_default_storage_block or current.results_local_storage_path)
 
 
 async def aget_default_result_storage() -> "WritableFileSystem":
     """As `get_default_result_storage`."""
-    return get_default_result_storage()
+    return default_storage()
+
+
+@by_colour(aget_default_result_storage)
+def get_default_result_storage() -> "WritableFileSystem":
+    """As `default_storage`; async code awaits it."""
+    return default_storage()
 
 
 async def get_or_create_default_task_scheduling_storage() -> "WritableFileSystem":
     """Where the parameters of tasks that run in the background go: the default storage."""
-    return get_default_result_storage()
+    return default_storage()
 
 
-def resolve_result_storage(result_storage: ResultStorage | UUID) -> "WritableFileSystem":
+def storage_from(result_storage: ResultStorage | UUID) -> "WritableFileSystem":
     """A storage from itself, a path or an fsspec URL.
 
     Raises ValueError for names of blocks that are not there and TypeError for what can't be a storage.
@@ -94,7 +101,13 @@ def resolve_result_storage(result_storage: ResultStorage | UUID) -> "WritableFil
 
 async def aresolve_result_storage(result_storage: ResultStorage | UUID) -> "WritableFileSystem":
     """As `resolve_result_storage`."""
-    return resolve_result_storage(result_storage)
+    return storage_from(result_storage)
+
+
+@by_colour(aresolve_result_storage)
+def resolve_result_storage(result_storage: ResultStorage | UUID) -> "WritableFileSystem":
+    """As `storage_from`; async code awaits it."""
+    return storage_from(result_storage)
 
 
 def resolve_serializer(serializer: ResultSerializer) -> "Serializer[Any]":
@@ -115,7 +128,7 @@ def key_storage_of(storage: Any) -> Any:
     """The storage for the metadata of what is cached; a plain string is a directory here."""
     from riverrun.filesystems import storage_at
 
-    return storage_at(storage) if isinstance(storage, str | Path) else resolve_result_storage(storage)
+    return storage_at(storage) if isinstance(storage, str | Path) else storage_from(storage)
 
 
 def storage_of(location: str, current: "WritableFileSystem") -> "WritableFileSystem":

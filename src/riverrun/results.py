@@ -31,9 +31,11 @@ from riverrun.result_options import (
     resolve_result_storage,
     resolve_serializer,
     should_persist_result,
+    storage_from,
     storage_of,
 )
 from riverrun.result_records import ResultCache, ResultRecord, ResultRecordMetadata
+from riverrun.utilities.colours import by_colour
 
 if TYPE_CHECKING:
     from riverrun.filesystems import NullFileSystem, WritableFileSystem
@@ -126,9 +128,9 @@ class ResultStore:
     def result_storage(self) -> "WritableFileSystem":
         storage = self._storage
         if storage is None:
-            storage = self._storage = resolve_result_storage(self._default_storage)
+            storage = self._storage = storage_from(self._default_storage)
         elif isinstance(storage, str | Path | UUID):
-            storage = self._storage = resolve_result_storage(storage)
+            storage = self._storage = storage_from(storage)
         return storage  # type: ignore[no-any-return]
 
     @result_storage.setter
@@ -180,13 +182,13 @@ class ResultStore:
 
     # -- stores of flows and tasks
 
-    def update_for_flow(self, flow: "Flow[..., Any]") -> Self:
+    def for_flow(self, flow: "Flow[..., Any]") -> Self:
         """This store as the flow's options change it. A flow's result is stored bare, its metadata are in its state."""
         from riverrun.filesystems import NullFileSystem
 
         return self._updated(flow, metadata_storage=NullFileSystem())
 
-    def update_for_task(self, task: "Task[..., Any]") -> Self:
+    def for_task(self, task: "Task[..., Any]") -> Self:
         """This store as the task's options and cache policy change it; cheap when called again for the same task."""
         known = self._for_tasks
         if known is None:
@@ -200,16 +202,26 @@ class ResultStore:
 
     async def aupdate_for_flow(self, flow: "Flow[..., Any]") -> Self:
         """As `update_for_flow`."""
-        return self.update_for_flow(flow)
+        return self.for_flow(flow)
+
+    @by_colour(aupdate_for_flow)
+    def update_for_flow(self, flow: "Flow[..., Any]") -> Self:
+        """As `for_flow`; async code awaits it."""
+        return self.for_flow(flow)
 
     async def aupdate_for_task(self, task: "Task[..., Any]") -> Self:
         """As `update_for_task`."""
-        return self.update_for_task(task)
+        return self.for_task(task)
+
+    @by_colour(aupdate_for_task)
+    def update_for_task(self, task: "Task[..., Any]") -> Self:
+        """As `for_task`; async code awaits it."""
+        return self.for_task(task)
 
     def _updated(self, owner: Any, **update: Any) -> Self:
         # resolved here, so that a wrong option fails before the user's code has run
         if (storage := getattr(owner, "result_storage", None)) is not None:
-            update["result_storage"] = resolve_result_storage(storage)
+            update["result_storage"] = storage_from(storage)
         if (serializer := getattr(owner, "result_serializer", None)) is not None:
             update["serializer"] = resolve_serializer(serializer)
         if (cached := getattr(owner, "cache_result_in_memory", None)) is not None:
@@ -388,7 +400,7 @@ class ResultStore:
     def from_metadata(cls, metadata: "ResultRecordMetadata") -> "ResultRecord[Any]":
         """The record that a state's metadata refer to; raises as `read` does."""
         if metadata.storage_block_id is not None:
-            storage = resolve_result_storage(metadata.storage_block_id)
+            storage = storage_from(metadata.storage_block_id)
         else:
             storage = storage_of(metadata.storage_key, get_result_store().result_storage)
         store = cls(result_storage=storage, serializer=metadata.serializer)

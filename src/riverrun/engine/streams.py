@@ -20,7 +20,8 @@ from riverrun.engine.timeouts import acall_with_timeout, call_with_timeout
 
 def refuse_return_state(name: str) -> None:
     """Raise ValueError: a generator hands out items, it has no place for a state."""
-    raise ValueError(f"{name} is a generator: it yields its items, so return_state=True can't be used when calling it.")
+    kind = name.partition(" ")[0].lower()
+    raise ValueError(f"The return_type for a generator {kind} must be 'result', not a state: {name} yields its items.")
 
 
 def stream(make_life: Callable[[], Any]) -> Generator[Any, Any, Any]:
