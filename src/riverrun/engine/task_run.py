@@ -48,8 +48,8 @@ _NOTHING: AbstractContextManager[None] = nullcontext()
 #: types of states that a function can't end its run with
 _UNDER_WAY = frozenset({StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.CANCELLING})
 
-#: types of values that are data, whatever is in them
-_SIMPLE = frozenset({type(None), bool, int, float, str, bytes, dict, tuple})
+#: types of values that are data: no state or future can be in them
+_SIMPLE = frozenset({type(None), bool, int, float, str, bytes})
 
 
 def active_transaction() -> Any:
@@ -151,6 +151,7 @@ class TaskRunLife:
         before = TaskRunContext.var.get()
         transaction_before = active_transaction()
         task, run = self.task, self.run
+        broken = False
         try:
             if self.upstream:
                 wait = Wait(self.upstream)
@@ -178,13 +179,16 @@ class TaskRunLife:
                     yield from self._live_stored()
                 else:
                     yield from self.attempts()
+        except BaseException:
+            broken = True  # the driver calls `crashed`, which tells whoever waits
+            raise
         finally:
             if self.interrupt is not None and active_transaction() is not transaction_before:
                 from riverrun.engine.storing import close_left_open
 
                 close_left_open(transaction_before)
             TaskRunContext.var.set(before)
-            if self.on_done is not None:
+            if self.on_done is not None and not broken:
                 self.on_done(self.state)
 
     def attempts(self) -> Steps:
@@ -402,7 +406,7 @@ class TaskRunLife:
             # not looked into: that would use it up
             self.state = Completed(data=value)
             return
-        self.state = state = return_value_to_state_sync(value)
+        self.state = state = return_value_to_state_sync(value, has_futures=bool(futures))
         if state.type in _UNDER_WAY:
             self.error = FailedRun(f"The task returned the state {state.name!r}, which is not the end of a run.")
             self.state = exception_to_failed_state_sync(self.error)
