@@ -230,3 +230,12 @@ def test_returning_a_state_that_is_not_final_ends(colour: Colour, make) -> None:
     state = colour.run(main, return_state=True)
     assert state.is_final()
     assert state.is_failed()
+
+
+def test_a_tuple_of_states_that_a_task_returns_is_judged(colour: Colour) -> None:
+    @colour.task
+    async def main():
+        return Completed(), Failed()
+
+    state = colour.run(main, return_state=True)
+    assert (state.name, state.message) == ("Failed", "1/2 states failed.")
