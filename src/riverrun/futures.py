@@ -120,6 +120,15 @@ class PrefectTaskRunFuture(PrefectFuture[R]):
                 return
         fn(self)
 
+    @property
+    def wrapped_future(self) -> Any:
+        """The run as a `concurrent.futures.Future` of its final state, for code that wants one."""
+        from concurrent.futures import Future as ConcurrentFuture
+
+        twin: ConcurrentFuture[Any] = ConcurrentFuture()
+        self.add_done_callback(lambda future: twin.set_result(future.state))
+        return twin
+
     def _remove_callback(self, fn: object) -> None:
         with _lock:
             if self._callbacks is not None and fn in self._callbacks:

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 F = TypeVar("F")
 
+NOT_STARTED = "Task runner is not started: submit inside of its `with` block, or in a flow that has it as its `task_runner`."
+
 
 class TaskRunner(abc.ABC, Generic[F]):
     """Runs submitted tasks. A flow run enters a duplicate of its flow's runner and leaves it at its end."""
@@ -50,7 +52,7 @@ class TaskRunner(abc.ABC, Generic[F]):
         from riverrun.futures import PrefectFutureList
 
         if not self._started:
-            raise RuntimeError("The task runner must be started before submitting work.")
+            raise RuntimeError(NOT_STARTED)
         origins = mapped_origins(parameters) or None
         return PrefectFutureList(
             self.submit(task, task.signature.complete(item), wait_for=wait_for, dependencies=origins)

@@ -8,8 +8,8 @@ names it. As with every use of `multiprocessing` that spawns, a script needs `if
 import multiprocessing
 import os
 from collections.abc import Iterable
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from concurrent.futures import Future as ConcurrentFuture
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
@@ -24,7 +24,7 @@ from riverrun.context import hydrated_context, serialize_context
 from riverrun.engine.drive import adrive, drive
 from riverrun.engine.task_run import TaskRunLife
 from riverrun.futures import PrefectTaskRunFuture
-from riverrun.task_runners.base import TaskRunner
+from riverrun.task_runners.base import NOT_STARTED, TaskRunner
 from riverrun.task_runners.threads import when_all_done
 from riverrun.wire.states import BaseState
 
@@ -67,7 +67,7 @@ class ProcessPoolTaskRunner(TaskRunner[PrefectTaskRunFuture[Any]]):
         dependencies: dict[str, set[Any]] | None = None,
     ) -> PrefectTaskRunFuture[Any]:
         if not self._started:
-            raise RuntimeError("The task runner must be started before submitting work.")
+            raise RuntimeError(NOT_STARTED)
         args, kwargs = task.signature.split(parameters)
         with closed():  # what is on record is also on its way
             life = TaskRunLife(task, args, kwargs, parameters, wait_for, origins=dependencies)
@@ -102,11 +102,24 @@ class ProcessPoolTaskRunner(TaskRunner[PrefectTaskRunFuture[Any]]):
             problem.__cause__ = error
             life.fail(problem)
             return
-        if self._executor is None:
-            self._executor = ProcessPoolExecutor(
-                max_workers=self.max_workers, mp_context=multiprocessing.get_context("spawn")
-            )
-        self._executor.submit(_run_in_child, order).add_done_callback(partial(self._returned, life))
+        try:
+            answer = self._send(order)
+        except Exception as error:  # noqa: BLE001 - no process can be had: the run must still come to its end
+            life.fail(error)
+            return
+        answer.add_done_callback(partial(self._returned, life))
+
+    def _send(self, order: bytes) -> "ConcurrentFuture[bytes]":
+        if self._executor is not None:
+            try:
+                return self._executor.submit(_run_in_child, order)
+            except BrokenExecutor:
+                # a process that died takes its pool along; what comes after it gets a new one
+                self._executor.shutdown(wait=False)
+        self._executor = ProcessPoolExecutor(
+            max_workers=self.max_workers, mp_context=multiprocessing.get_context("spawn")
+        )
+        return self._executor.submit(_run_in_child, order)
 
     def _returned(self, life: TaskRunLife, answer: "ConcurrentFuture[bytes]") -> None:
         if answer.cancelled():
@@ -117,8 +130,19 @@ class ProcessPoolTaskRunner(TaskRunner[PrefectTaskRunFuture[Any]]):
             # the process died (killed, out of memory): its journal holds what it had written
             life.crashed(error)
             return
-        state, run = cloudpickle.loads(answer.result())
-        life.adopt(state, run)
+        try:
+            state, run, told = cloudpickle.loads(answer.result())
+        except Exception as unreadable:  # noqa: BLE001 - a user's object may fail to unpickle in any way
+            problem = SerializationError(
+                f"The result of task run {life.run.name!r} came back from its process, but can't be read here: {unreadable}"
+            )
+            problem.__cause__ = unreadable
+            life.fail(problem)
+            return
+        if told:
+            life.adopt(state, run)
+        else:
+            life.fail(state.data)
 
     def _done(self, life: TaskRunLife, future: PrefectTaskRunFuture[Any], state: "State[Any]") -> None:
         self._alive.pop(life, None)
@@ -143,6 +167,18 @@ class ProcessPoolTaskRunner(TaskRunner[PrefectTaskRunFuture[Any]]):
         for life in list(self._alive):
             if error is not None and not life.state.is_final():
                 life.crashed(error)
+
+    def cancel_all(self) -> None:
+        """Cancel all runs that are not done and end the processes."""
+        self._giving_up = True
+        executor, self._executor = self._executor, None
+        for life in list(self._alive):
+            life.cancel("The task runner was told to cancel all its runs.")
+        if executor is not None:
+            processes = list((getattr(executor, "_processes", None) or {}).values())
+            executor.shutdown(wait=False, cancel_futures=True)
+            for process in processes:
+                process.kill()
 
     def __exit__(self, *exc: object) -> None:
         if self._executor is not None:
@@ -174,14 +210,19 @@ def _run_in_child(order: bytes) -> bytes:
 
 
 def _portable(state: BaseState, life: TaskRunLife) -> bytes:
-    """The outcome as bytes; a value or exception that can't be pickled is replaced by an error that says so."""
-    run = life.run
+    """The outcome as bytes: final state, run, and whether that is the state that the child has recorded.
+
+    A value or exception that can't be pickled is replaced by an error that says so.
+    """
+    run, failed = life.run, isinstance(state.data, BaseException)
     run.state = None  # it travels beside the run
     try:
-        return bytes(cloudpickle.dumps((state, run)))
+        answer = bytes(cloudpickle.dumps((state, run, True)))
+        if failed:
+            cloudpickle.loads(answer)  # many an exception can be pickled and then not be made again
+        return answer
     except Exception as error:  # noqa: BLE001 - a user's object may fail to pickle in any way
-        from riverrun.states import Failed
-
-        what = "exception" if isinstance(state.data, BaseException) else "result"
-        message = f"The {what} of task run {run.name!r} can't be sent back from its process: {error} ({state.message})"
-        return bytes(cloudpickle.dumps((Failed(message=message, data=SerializationError(message)), run)))
+        what = f"exception, {state.data!r}," if failed else f"result, a {type(state.data).__name__},"
+        problem = SerializationError(f"The {what} of task run {run.name!r} can't be sent back from its process: {error}")
+        replaced = state.model_copy(update={"data": problem})
+        return bytes(cloudpickle.dumps((replaced, run, failed)))

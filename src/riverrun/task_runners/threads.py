@@ -20,7 +20,7 @@ from riverrun.engine.task_run import TaskRunLife
 from riverrun.engine.thread_calls import strike_thread, take_strike_back
 from riverrun.futures import PrefectTaskRunFuture
 from riverrun.logging import get_logger
-from riverrun.task_runners.base import TaskRunner
+from riverrun.task_runners.base import NOT_STARTED, TaskRunner
 
 if TYPE_CHECKING:
     from riverrun.base.task_loops import TaskLoops
@@ -76,7 +76,7 @@ class ThreadPoolTaskRunner(TaskRunner[PrefectTaskRunFuture[Any]]):
         dependencies: dict[str, set[Any]] | None = None,
     ) -> PrefectTaskRunFuture[Any]:
         if not self._started:
-            raise RuntimeError("The task runner must be started before submitting work.")
+            raise RuntimeError(NOT_STARTED)
         args, kwargs = task.signature.split(parameters)
         with closed():  # what is on record is also on its way
             life = TaskRunLife(task, args, kwargs, parameters, wait_for, origins=dependencies)
