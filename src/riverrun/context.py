@@ -31,26 +31,51 @@ class ContextModel:
 
     var: ClassVar[ContextVar[Any]]
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        # contexts of users' own name their variable as the peer does
+        if "__var__" in cls.__dict__:
+            cls.var = cls.__dict__["__var__"]
+        elif "var" in cls.__dict__:
+            cls.__var__ = cls.var  # type: ignore[attr-defined]
+
+    def __init__(self, **fields: Any) -> None:
+        for name, value in fields.items():
+            setattr(self, name, value)
+
     @classmethod
     def get(cls) -> Self | None:
         """The current context of this kind, or None."""
-        current: Self | None = cls.var.get()
+        current: Self | None = cls.var.get(None)
         return current
 
     def __enter__(self) -> Self:
+        """Make this the current context; raises RuntimeError if it has been entered already (a copy can be)."""
+        if hasattr(self, "_before"):
+            raise RuntimeError(
+                f"Context already entered: a {type(self).__name__} can be used by one `with` at a time; enter a copy of"
+                " it (`model_copy()`) instead."
+            )
         # The earlier value is kept instead of a token: a token can't be reset from another context, and generators
         # that are finalised by the garbage collector end up in one.
-        self._before = self.var.get()
+        self._before = self.var.get(None)
         self.var.set(self)
         return self
 
     def __exit__(self, *_exc: object) -> None:
+        if not hasattr(self, "_before"):
+            raise RuntimeError(f"Asymmetric use of context: this {type(self).__name__} is left more often than entered.")
         self.var.set(self._before)
+        del self._before
 
     @classmethod
     def model_construct(cls, **fields: Any) -> Self:
-        """A context of which only these fields are known."""
+        """A context of which only these fields are known; the others are None."""
         made = object.__new__(cls)
+        for kind in cls.__mro__:
+            for slot in getattr(kind, "__slots__", ()):
+                if slot != "_before":
+                    setattr(made, slot, None)
         for name, value in fields.items():
             setattr(made, name, value)
         return made
@@ -299,9 +324,9 @@ def serialize_context() -> dict[str, Any]:
     """
     flow_run, task_run = FlowRunContext.var.get(), TaskRunContext.var.get()
     return {
-        "flow_run_context": None if flow_run is None else flow_run.serialize(),
-        "task_run_context": None if task_run is None else task_run.serialize(),
-        "tags_context": {"current_tags": set(TagsContext.get().current_tags)},
+        "flow_run_context": {} if flow_run is None else flow_run.serialize(),
+        "task_run_context": {} if task_run is None else task_run.serialize(),
+        "tags_context": {} if TagsContext.var.get() is None else {"current_tags": set(TagsContext.get().current_tags)},
         "settings_context": settings().to_environment_variables(),
     }
 
@@ -317,12 +342,12 @@ def hydrated_context(serialized: dict[str, Any] | None = None) -> Iterator[None]
             stack.enter_context(temporary_settings(serialized["settings_context"]))
         stack.enter_context(TagsContext(**serialized.get("tags_context") or {}))
         flow_fields = serialized.get("flow_run_context")
-        if flow_fields is not None:
+        if flow_fields:
             from riverrun.task_runners.threads import ThreadPoolTaskRunner
 
             runner = stack.enter_context(ThreadPoolTaskRunner())
             stack.enter_context(FlowRunContext(**flow_fields, task_runner=runner, detached=True))
         task_fields = serialized.get("task_run_context")
-        if task_fields is not None:
+        if task_fields:
             stack.enter_context(TaskRunContext(**task_fields))
         yield
