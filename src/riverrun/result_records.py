@@ -181,6 +181,9 @@ class ResultRecord(Generic[R]):
 
     __slots__ = ("metadata", "result")
 
+    #: how the engine knows records among the values of users
+    holds_metadata: ClassVar[bool] = True
+
     def __init__(self, *, result: R, metadata: ResultRecordMetadata) -> None:
         self.result = result
         self.metadata = metadata

@@ -247,15 +247,18 @@ def return_value_to_state_sync(
     key: str | None = None,
     expiration: datetime | None = None,
     write_result: bool = False,
+    *,
+    has_futures: bool = True,
 ) -> State[Any]:
     """The final state of a run whose function returned `retval`.
 
     A state that the user made stands as it is. A state that came from a run, or a list, tuple or set of nothing but
     states, is judged: all completed or else failed, cancelled or paused. Anything else is a completed run's data. Futures
-    stand for the states of their runs, which must have ended. With a store the data becomes one of its records, written if
+    stand for the states of their runs, which must have ended (`has_futures=False`: there are none, so nothing is looked
+    for, however deep it may be). With a store the data becomes one of its records, written if
     `write_result`.
     """
-    if retval.__class__ not in _DATA:
+    if has_futures and retval.__class__ not in _DATA:
         retval = visit_collection(retval, visit_fn=_state_of, return_data=True)
 
     def held(value: Any) -> Any:

@@ -6,6 +6,7 @@ the scenario's own, and nothing of the round is left in the process.
 """
 
 import asyncio
+import faulthandler
 import gc
 import json
 import os
@@ -517,5 +518,6 @@ def main(seed: int, rounds: int, kind: str, journal_kind: str) -> dict[str, Any]
 
 
 if __name__ == "__main__":
+    faulthandler.register(signal.SIGUSR1)
     _seed, _rounds, _kind, _journal = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
     print(json.dumps(main(_seed, _rounds, _kind, _journal)))

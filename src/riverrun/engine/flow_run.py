@@ -319,7 +319,7 @@ class FlowRunLife:
             return
         # what the caller gets: data as it is, states in the place of futures
         self.value = resolve_futures_to_states(value) if futures else value
-        self.state = state = return_value_to_state_sync(self.value)
+        self.state = state = return_value_to_state_sync(self.value, has_futures=False)
         if state.type in _UNDER_WAY:
             self.error = FailedRun(f"The flow returned the state {state.name!r}, which is not the end of a run.")
             self.state = exception_to_failed_state_sync(self.error)

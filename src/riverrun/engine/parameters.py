@@ -204,6 +204,13 @@ def _text(text: str) -> bytes:
 
 
 def _value(value: Any) -> bytes:
+    try:
+        return _json(value)
+    except Exception:  # noqa: BLE001 - a user's object may raise anything; its parameter is still named
+        return _text(_repr(value))
+
+
+def _json(value: Any) -> bytes:
     while isinstance(value, BaseAnnotation):
         value = value.unwrap()
     kind = type(value)
@@ -213,10 +220,7 @@ def _value(value: Any) -> bytes:
         return _text(value)
     if kind not in _SCALARS and _too_large(value):
         return _preview(_repr(value), f"{len(value):,} items or bytes at its top")
-    try:
-        encoded = _encode(value)
-    except Exception:  # noqa: BLE001 - a user's object may raise anything; its parameter is still named
-        return _text(_repr(value))
+    encoded = _encode(value)
     if len(encoded) > VALUE_BYTES:
         return _preview(encoded[:_PREVIEW].decode("utf-8", "ignore"), f"{len(encoded)} bytes")
     return encoded
@@ -288,9 +292,9 @@ def _repr(value: Any) -> str:
     """The value's text, cut to a readable length; never raises."""
     import reprlib
 
-    if isinstance(value, int) and value.bit_length() > 8192:
-        return f"<int of {value.bit_length()} bits>"  # Python refuses to write it out
     try:
+        if isinstance(value, int) and value.bit_length() > 8192:
+            return f"<int of {value.bit_length()} bits>"  # Python refuses to write it out
         text = reprlib.repr(value) if isinstance(value, (list, tuple, set, frozenset, dict, bytes)) else repr(value)
     except Exception:  # noqa: BLE001 - a user's __repr__ may raise anything
         return f"<{type(value).__module__}.{type(value).__qualname__} object whose repr raised>"

@@ -136,6 +136,9 @@ def move(run: TaskRun | FlowRun, state: BaseState) -> StateRecord:
     details = state.state_details
     is_task = run.__class__ is TaskRun
     extras = None if details == _PLAIN else _details(details)
+    # by type: values of users may have an attribute of that name, or raise when asked for one
+    stored = getattr(type(state.data), "holds_metadata", False) is True
+    where = state.data.metadata.model_dump(mode="json") if stored else None
     state.timestamp = bookkeeping.enter(run, kind, state.timestamp, details.scheduled_time, _TICK)
     run.state = state
     run.state_id = state.id
@@ -145,7 +148,6 @@ def move(run: TaskRun | FlowRun, state: BaseState) -> StateRecord:
         details.flow_run_id = run.flow_run_id  # type: ignore[union-attr]
     else:
         details.flow_run_id = run.id
-    metadata = getattr(state.data, "metadata", None)
     return StateRecord(
         TASK_RUN if is_task else FLOW_RUN,
         run.id.bytes,
@@ -155,7 +157,7 @@ def move(run: TaskRun | FlowRun, state: BaseState) -> StateRecord:
         None if name == DEFAULT_NAMES[kind] else name,
         state.message,
         extras,
-        None if metadata is None else metadata.model_dump(mode="json"),
+        where,
     )
 
 
