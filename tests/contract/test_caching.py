@@ -382,3 +382,63 @@ def test_task_input_hash_tells_code_apart(unique: str) -> None:
     assert work(unique) == "first"
     work.fn = other
     assert work(unique) == f"{unique} second"
+
+
+def test_a_storage_key_of_ones_own_is_what_counts(unique: str) -> None:
+    for options in ({"cache_policy": INPUTS}, {"cache_key_fn": lambda context, inputs: unique}, {}):
+        counted = Counted(result_storage_key=f"{unique}-{len(options)}-{list(options)}", **options)
+        assert counted.task.cache_policy is None
+        assert [counted(1), counted(2)] == [1, 1]
+        other = counted.task.with_options(result_storage_key=f"{unique}-other-{list(options)}")
+        assert other(3) == 2
+    counted = Counted(result_storage_key=f"{unique}-never", cache_policy=NO_CACHE)
+    assert [counted(1), counted(1)] == [1, 2]
+
+
+def test_no_caching_by_setting(unique: str) -> None:
+    settings = import_module("settings")
+    name = f"{settings.__name__.split('.')[0].upper()}_TASKS_DISABLE_CACHING"
+    with settings.temporary_settings({getattr(settings, name): True}):
+        for options in ({"cache_policy": INPUTS}, {"result_storage_key": unique}, {"cache_key_fn": lambda *_: unique}):
+            counted = Counted(**options)
+            assert [counted(unique), counted(unique)] == [1, 2]
+
+
+def test_policy_without_persistence() -> None:
+    def work():
+        pass
+
+    assert task(work, persist_result=False).cache_policy == NO_CACHE
+    assert task(work, persist_result=False, cache_policy=INPUTS).cache_policy == NO_CACHE
+    assert task(work, persist_result=False, cache_policy=None).cache_policy is None
+    assert task(work, cache_policy=None).cache_policy is None
+    assert task(work).cache_policy == DEFAULT
+
+
+def test_options_that_imply_persistence_can_be_taken_back() -> None:
+    def work():
+        pass
+
+    cached = task(work, cache_policy=INPUTS)
+    assert cached.with_options(cache_policy=NO_CACHE).persist_result is None
+    assert cached.with_options(cache_policy=None).cache_policy is None
+    assert cached.with_options(name="other").persist_result is True
+    named = task(work, result_storage_key="k").with_options(result_storage_key=None)
+    assert (named.persist_result, named.cache_policy) == (None, DEFAULT)
+
+
+def test_a_lock_manager_of_the_transaction_around_is_used(unique: str) -> None:
+    results, locking, transactions = (import_module(name) for name in ("results", "locking.memory", "transactions"))
+    counted = Counted(cache_policy=INPUTS)
+    locks = locking.MemoryLockManager()
+    store = results.ResultStore(lock_manager=locks)
+    with transactions.transaction(key=f"{unique}-outer", store=store, isolation_level="SERIALIZABLE"):
+        assert counted(unique) == 1
+
+        @task
+        def inside():
+            return transactions.get_transaction()
+
+        mine = inside()
+    assert (mine.store.lock_manager, mine.isolation_level) == (locks, transactions.IsolationLevel.SERIALIZABLE)
+    assert counted(unique) == 1

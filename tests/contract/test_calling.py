@@ -2,7 +2,9 @@
 
 import asyncio
 import inspect
+import uuid
 
+import cloudpickle
 import pytest
 
 from .sdk import Colour, flow, history, import_module, riverrun_only, task
@@ -251,6 +253,47 @@ def test_submitted_and_mapped_methods() -> None:
         return [adder.add.submit(1).result(), *adder.add.map([1, 2]).result()]
 
     assert main() == [11, 11, 12]
+
+
+def test_the_object_of_a_method_takes_part_in_names_inputs_and_cache_keys() -> None:
+    context, policies = import_module("context"), import_module("cache_policies")
+
+    class Adder:
+        def __init__(self, by: int) -> None:
+            self.by = by
+
+        @task(task_run_name="{self.by} and {x}")
+        def add(self, x: int):
+            return context.TaskRunContext.get()
+
+        @task(cache_policy=policies.INPUTS)
+        def cached(self, x: str) -> int:
+            return self.by
+
+        @classmethod
+        @task
+        def of_class(cls, x: int):
+            return context.TaskRunContext.get()
+
+    seen = Adder(10).add(5)
+    assert seen.task_run.name == "10 and 5"
+    assert set(seen.parameters) == set(seen.task_run.task_inputs) == {"self", "x"}
+    assert set(Adder.of_class(1).parameters) == {"cls", "x"}
+    assert Adder(10).add.with_options(task_run_name="{self.by}")(5).task_run.name == "10"
+    unique = uuid.uuid4().hex
+    assert [Adder(by).cached(unique) for by in (1, 1, 2)] == [1, 1, 2]
+
+
+def test_a_bound_method_pickles() -> None:
+    class Adder:
+        by = 10
+
+        @task
+        def add(self, x: int, y: int = 1) -> int:
+            return self.by + x + y
+
+    twin = cloudpickle.loads(cloudpickle.dumps(Adder().add))
+    assert (twin(5), twin(x=5, y=2)) == (16, 17)
 
 
 def test_fn_is_the_undecorated_function() -> None:

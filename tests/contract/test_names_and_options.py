@@ -1,6 +1,8 @@
 """Names, run names, descriptions, versions, tags, and `with_options`."""
 
 import datetime as dt
+import inspect
+import re
 import warnings
 
 import pytest
@@ -316,6 +318,36 @@ class TestWithOptions:
         g = f.with_options(on_completion=[second], on_cancellation=[second])
         assert (g.on_completion_hooks, g.on_failure_hooks, g.on_cancellation_hooks) == ([second], [first], [second])
 
+    def test_none_leaves_it_to_the_settings_or_turns_it_off(self) -> None:
+        given = {
+            "retries": 3,
+            "retry_delay_seconds": [1, 2],
+            "retry_jitter_factor": 0.5,
+            "task_run_name": "n",
+            "log_prints": True,
+        }
+        kept = {"name": "orig", "description": "d", "tags": {"a"}, "timeout_seconds": 4.0, "viz_return_value": 3}
+        t = task(lambda: 1, **given, **kept).with_options(**dict.fromkeys([*given, *kept]))
+        assert [getattr(t, option) for option in given] == [0, 0, None, None, None]
+        assert {option: getattr(t, option) for option in kept} == kept
+
+    def test_signatures_name_the_options(self) -> None:
+        options = set(inspect.signature(task).parameters)
+        assert options - set(inspect.signature(import_module("tasks").Task.with_options).parameters) == {
+            "__fn",
+            "version",
+        }
+        with pytest.raises(TypeError, match="unexpected keyword argument"):
+            task(lambda: 1).with_options(version="2")
+
+    def test_the_key_of_a_task_is_its_functions(self) -> None:
+        def work():
+            pass
+
+        t = task(work, name="orig")
+        assert t.task_key.startswith("work-")
+        assert t.with_options(name="other").task_key == t.task_key
+
     def test_can_turn_options_off(self) -> None:
         t = task(lambda: 1, name="t", retries=3, persist_result=True, tags={"a"})
         u = t.with_options(retries=0, persist_result=False)
@@ -391,3 +423,25 @@ def test_a_name_of_a_lambda_warns_or_is_kept() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert task(lambda: 1).name
+
+
+@pytest.mark.parametrize("option", ["on_completion", "on_failure", "on_running"])
+def test_wrong_hooks_are_refused_with_an_example(kind: str, option: str) -> None:
+    decorator = {"task": task, "flow": flow}[kind]
+    example = re.escape(f"@{kind}({option}=[hook1, hook2])")
+    with pytest.raises(TypeError, match=f"(?s)Expected iterable for '{option}'; got function instead.*{example}"):
+        decorator(**{option: lambda *_: 1})(lambda: 1)
+    with pytest.raises(TypeError, match=f"(?s)Expected callables in '{option}'; got str instead.*{example}"):
+        decorator(**{option: [print, "x"]})(lambda: 1)
+
+
+def test_a_run_name_that_became_wrong_is_refused_in_the_run() -> None:
+    @task
+    def work():
+        pass
+
+    work.task_run_name = 3
+    with pytest.raises(TypeError, match="Expected string or callable for 'task_run_name'; got int instead"):
+        work()
+    with pytest.raises(TypeError, match="for 'task_run_name' returned type NoneType but a string is required"):
+        work.with_options(task_run_name=lambda: None)()

@@ -356,3 +356,12 @@ def test_nothing_is_written_outside_the_storage(tmp_path: Path) -> None:
     work(return_state=True)
     assert not (tmp_path.parent / "escaped").exists()
     assert not (tmp_path / "escaped").exists()
+
+
+def test_a_record_that_a_task_returns_stands_for_its_value(colour: Colour) -> None:
+    @colour.task
+    async def work():
+        return results.ResultStore().create_result_record(42)
+
+    assert colour.run(work) == 42
+    assert colour.value_of(colour.run(work, return_state=True)) == 42
