@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from inspect import iscoroutine
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from riverrun.base.clock import now
 from riverrun.base.errors import FailedRun, FlowRunTimeoutError, UnfinishedRun
@@ -92,8 +91,9 @@ class FlowRunLife:
         parameters: dict[str, Any],
         wait_for: Any = None,
         *,
-        run_id: UUID | None = None,
+        run: FlowRun | None = None,
     ) -> None:
+        """Binds a call; with `run` it is that run which is run, for the first time or again."""
         self.flow = flow
         self.args = args
         self.kwargs = kwargs
@@ -115,8 +115,8 @@ class FlowRunLife:
         if parent_context is not None and parent_context.flow_run is not None:
             self.siblings = subflows_of(parent_context)
             self.parent = self._stand_in(parent_context)
-        self.run = FlowRun(
-            id=run_id or uuid7(),
+        self.run = run or FlowRun(
+            id=uuid7(),
             name=random_name(),
             created=now(),
             tags=sorted(self.tags),
@@ -186,10 +186,11 @@ class FlowRunLife:
             known = self.parent.state is not None
             created = () if known else (record.task_run_record(self.parent, self.sources),)
             created = (*created, record.move(self.parent, Pending()))
-        # parameters are written as they were given; validation may still change or refuse them
-        run_record = record.flow_run_record(self.run, self.flow.name, serialize(self.parameters))
+        if self.run.state is None:
+            # parameters are written as they were given; validation may still change or refuse them
+            created = (*created, record.flow_run_record(self.run, self.flow.name, serialize(self.parameters)))
         self.run.parameters = self.parameters
-        journal.append_all((*created, run_record, record.move(self.run, self.state)))
+        journal.append_all((*created, record.move(self.run, self.state)))
 
     def _has_run_before(self) -> bool:
         """Whether an earlier attempt of the parent completed this call and kept its result; then that is the outcome."""
