@@ -477,6 +477,7 @@ def main(seed: int, rounds: int, kind: str, journal_kind: str) -> dict[str, Any]
 
     strikes = 0
     for number in range(rounds):
+        faulthandler.dump_traceback_later(60, exit=True)
         scenario = scenarios[number % len(scenarios)]
         name = getattr(scenario, "name", None) or scenario.__name__
         sink = journal.MemoryJournal()
@@ -518,6 +519,5 @@ def main(seed: int, rounds: int, kind: str, journal_kind: str) -> dict[str, Any]
 
 
 if __name__ == "__main__":
-    faulthandler.register(signal.SIGUSR1)
     _seed, _rounds, _kind, _journal = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
     print(json.dumps(main(_seed, _rounds, _kind, _journal)))

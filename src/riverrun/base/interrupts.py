@@ -187,12 +187,13 @@ def _install(*, asynchronous: bool) -> None:
 
 def _restore() -> None:
     """Give the handlers back; a handler that somebody else installed meanwhile stays."""
+    # SIGINT last: the handler that it goes back to raises at once, ours comes here again first
     try:
-        if signal.getsignal(signal.SIGINT) is _on_sigint:
-            signal.signal(signal.SIGINT, gate.int_before)
-    finally:
         if signal.getsignal(signal.SIGTERM) is _on_sigterm:
             signal.signal(signal.SIGTERM, gate.term_before)
+    finally:
+        if signal.getsignal(signal.SIGINT) is _on_sigint:
+            signal.signal(signal.SIGINT, gate.int_before)
 
 
 class guard:  # noqa: N801 - used like a function

@@ -415,7 +415,8 @@ def is_at_user_code(ident: int, caller: CodeType) -> bool:
     """
     frame = _frame_of(ident)
     while frame is not None and frame.f_code is not caller:
-        if _is_own(frame):
+        # struck between taking its lock and its `try`, logging would keep every thread waiting for ever
+        if _is_own(frame) or frame.f_code.co_filename.startswith(_LOGGING):
             return False
         if not _is_standard(frame):
             return True
@@ -429,6 +430,7 @@ def _frame_of(ident: int | None) -> FrameType | None:
 
 _OWN = __file__.removesuffix(f"base{os.sep}pool.py")
 _STANDARD = threading.__file__.removesuffix("threading.py")
+_LOGGING = f"{_STANDARD}logging{os.sep}"
 
 
 def _is_own(frame: FrameType) -> bool:

@@ -125,6 +125,15 @@ class ConsoleHandler(logging.Handler):
         self.formatter: logging.Formatter | None = LineFormatter()
         self._colors: tuple[TextIO | None, bool | None, bool] = (None, None, False)
 
+    def handle(self, record: logging.LogRecord) -> bool:
+        """As inherited, but no signal comes between taking the lock and what gives it back (before Python 3.13 one may)."""
+        kept: Any = self.filter(record)  # since Python 3.12 it may be another record
+        if kept:
+            assert self.lock is not None  # made by the constructor
+            with self.lock:
+                self.emit(kept if isinstance(kept, logging.LogRecord) else record)
+        return bool(kept)
+
     def emit(self, record: logging.LogRecord) -> None:
         stream = self.stream
         if stream is None:
