@@ -6,7 +6,7 @@ in a run stands in `engine.flow_run`.
 
 import copy
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import update_wrapper
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
@@ -364,14 +364,73 @@ def _file_version(fn: Callable[..., Any]) -> str:
         return ""
 
 
-def load_flow_from_entrypoint(entrypoint: str) -> Flow[..., Any]:
+def load_flow_from_entrypoint(entrypoint: str, use_placeholder_flow: bool = True) -> Flow[..., Any]:
     """The flow that `path/to/file.py:name`, `module:name` or `module.name` names.
 
-    Raises ScriptError if its code fails, MissingFlowError or UnspecifiedFlowError with what the file has instead.
+    If the file's code fails, and so only part of it could be loaded, a flow made of its function alone stands for it; with
+    `use_placeholder_flow=False` ScriptError is raised. Raises MissingFlowError or UnspecifiedFlowError with what the file
+    has instead.
     """
-    from riverrun.entrypoints import load_flow
+    from riverrun.base.errors import ScriptError
+    from riverrun.entrypoints import load_flow, placeholder
 
-    return load_flow(entrypoint)
+    try:
+        return load_flow(entrypoint)
+    except ScriptError as error:
+        if not use_placeholder_flow:
+            raise
+        try:
+            return placeholder(entrypoint, error)
+        except ValueError:
+            raise error from None
+
+
+def load_flow_arguments_from_entrypoint(
+    entrypoint: str, arguments: list[str] | set[str] | None = None
+) -> dict[str, Any]:
+    """What a script gives to `@flow` for a function, without importing the script.
+
+    Raises ValueError if it has no such flow. An argument that can't be evaluated is logged and left out.
+    """
+    from riverrun.entrypoints import arguments_from_source
+
+    return arguments_from_source(entrypoint, arguments)
+
+
+def safe_load_flow_from_entrypoint(entrypoint: str) -> "Flow[..., Any] | None":
+    """A flow made of one function of a script, whose other statements do not run; None if that can't be done.
+
+    Raises ValueError if the script has no such flow.
+    """
+    from riverrun.entrypoints import flow_from_source
+
+    return flow_from_source(entrypoint)
+
+
+def load_function_and_convert_to_flow(entrypoint: str) -> Flow[..., Any]:
+    """The function that an entrypoint names as a flow, be it one already or not; raises MissingFlowError."""
+    from riverrun.entrypoints import flow_of_function
+
+    return flow_of_function(entrypoint)
+
+
+def select_flow(
+    flows: Iterable[Flow[P, R]], flow_name: str | None = None, from_message: str | None = None
+) -> Flow[P, R]:
+    """The only flow, or that of a name; raises MissingFlowError or UnspecifiedFlowError. `from_message` tells where from."""
+    from riverrun.base.errors import MissingFlowError, UnspecifiedFlowError
+
+    named = {each.name: each for each in flows}
+    where = f" {from_message}" if from_message else ""
+    if not named:
+        raise MissingFlowError(f"No flows found{where}.")
+    if flow_name is not None:
+        if flow_name not in named:
+            raise MissingFlowError(f"Flow {flow_name!r} not found{where}. Found: {', '.join(map(repr, named))}.")
+        return named[flow_name]
+    if len(named) > 1:
+        raise UnspecifiedFlowError(f"Found {len(named)} flows{where}: {', '.join(map(repr, named))}. Say which is meant.")
+    return next(iter(named.values()))
 
 
 @overload
