@@ -131,6 +131,9 @@ def take_pending() -> BaseException:
 
 _main_thread_id = threading.main_thread().ident
 
+#: this process; a forked child has another one, so that runs know whether they began here
+process = object()
+
 
 def main_thread_id() -> int | None:
     """The thread that Python's signal handlers run in."""
@@ -143,7 +146,8 @@ def in_main_thread() -> bool:
 
 def _forget_parent() -> None:
     """In a forked child the forking thread is the main thread, and no run of the parent's is on its way here."""
-    global _main_thread_id
+    global _main_thread_id, process
+    process = object()
     _main_thread_id = threading.get_ident()
     gate.pending = gate.struck = None
 

@@ -37,6 +37,7 @@ def drive(life: Life) -> None:
     """Drive a life to its end, blocking the current thread."""
     main = threading.get_ident() == interrupts.main_thread_id()
     before = gate.open
+    process = interrupts.process
     if main:
         gate.open = False
     steps = life.live()
@@ -59,13 +60,16 @@ def drive(life: Life) -> None:
                     perform(effect, main=main)
             except BaseException as error:  # noqa: BLE001 - outcomes are values; the life decides what they mean
                 gate.open = False if main else gate.open
+                if interrupts.process is not process:
+                    raise  # a child that was forked in there leaves through here: the run is its parent's
                 effect.error = error
             effect = send(None)
     except StopIteration:
         pass
     except BaseException as error:
-        life.crashed(error)
-        steps.close()
+        if interrupts.process is process:
+            life.crashed(error)
+            steps.close()
         raise
     finally:
         if main:
