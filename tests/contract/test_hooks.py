@@ -288,13 +288,18 @@ def test_hooks_run_before_the_caller_goes_on(colour: Colour) -> None:
 def test_hooks_on_cached_tasks() -> None:
     calls = Calls()
 
-    @task(cache_key_fn=lambda *a: "the key of the hooks test", persist_result=True, on_completion=[calls.hook("done")])
+    @task(
+        cache_key_fn=lambda *a: "the key of the hooks test",
+        persist_result=True,
+        on_running=[calls.hook("runs")],
+        on_completion=[calls.hook("done")],
+    )
     def work():
         return 1
 
     work()
     work()
-    assert calls == [("done", "Completed"), ("done", "Cached")]
+    assert calls == [("runs", "Running"), ("done", "Completed"), ("runs", "Running"), ("done", "Cached")]
 
 
 @pytest.mark.parametrize("event", ["on_completion", "on_failure", "on_running"])

@@ -114,7 +114,7 @@ class TaskStoring:
         if read.error is not None:
             raise read.error
         found: ResultRecord[Any] = read.value
-        life.enter_running()
+        yield from life.enter_running()
         life.value = found.result
         life.state = Completed(name="Cached", data=found)
         life.state.state_details.cache_key = self.cache_key

@@ -360,11 +360,14 @@ class TaskRunLife:
             self.held = None
             journal.append_all((*held, moved))
 
-    def enter_running(self) -> None:
+    def enter_running(self) -> Steps:
         """Running without an attempt: a cached result is about to be used."""
-        state = self.state
-        self._enter(Running())
-        self.state = state
+        before = self.state
+        state: State[Any] = Running()
+        self._enter(state)
+        if self.task.on_running_hooks:
+            yield from run_hooks(self.task.on_running_hooks, (self.task, self.run, state), self.logger)
+        self.state = before
 
     def resolve(self) -> bool:
         """Put upstream results in the place of futures; False if one has no result, then the run is NotReady."""
