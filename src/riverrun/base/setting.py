@@ -221,7 +221,12 @@ def _path(value: Any) -> Path:
     if not isinstance(value, str | os.PathLike):
         raise TypeError
     # absolute at once: the working directory may change while the settings live
-    return Path(os.path.abspath(os.path.expanduser(os.fspath(value))))  # noqa: PTH100, PTH111 - pathlib would keep `..`
+    text = os.path.expanduser(os.fspath(value))  # noqa: PTH111 - see below
+    if text.startswith("~/"):  # a user without a home, as in many containers: never a directory called `~`
+        import tempfile
+
+        text = os.path.join(tempfile.gettempdir(), f"riverrun-{os.getuid()}", text[2:])  # noqa: PTH118 - see below
+    return Path(os.path.abspath(text))  # noqa: PTH100 - pathlib would keep `..`
 
 
 def _is_plain(item: str) -> bool:

@@ -58,7 +58,7 @@ def drive(life: Life) -> None:
                         effect.value = effect.fn(*effect.args, **effect.kwargs)
                 else:
                     perform(effect, main=main)
-            except BaseException as error:  # noqa: BLE001 - outcomes are values; the life decides what they mean
+            except BaseException as error:  # outcomes are values; the life decides what they mean
                 gate.open = False if main else gate.open
                 if interrupts.process is not process:
                     raise  # a child that was forked in there leaves through here: the run is its parent's
