@@ -247,3 +247,13 @@ def test_zero_and_negative_time_outs_are_refused() -> None:
     for value in (-1, float("nan")):
         with pytest.raises(ValueError, match="timeout_seconds"):
             task(lambda: 1, name="x", timeout_seconds=value)
+
+
+@pytest.mark.parametrize("kind", ["task", "flow"])
+def test_zero_is_no_limit(colour: Colour, kind: str) -> None:
+    @getattr(colour, kind)(timeout_seconds=0)
+    async def work():
+        return "done"
+
+    assert work.timeout_seconds is None
+    assert colour.run(work) == "done"
