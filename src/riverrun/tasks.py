@@ -127,7 +127,9 @@ class Task(Generic[P, R]):
         self.cache_expiration = cache_expiration
         self.refresh_cache = refresh_cache
         self.cache_result_in_memory = cache_result_in_memory
-        limit = 0.0 if timeout_seconds is None else check_seconds("timeout_seconds", timeout_seconds, f"task {self.name!r}")
+        limit = (
+            0.0 if timeout_seconds is None else check_seconds("timeout_seconds", timeout_seconds, f"task {self.name!r}")
+        )
         self.timeout_seconds = limit or None  # 0 is none, as for flows
         self.log_prints = log_prints
         self.viz_return_value = viz_return_value
