@@ -147,4 +147,4 @@ def test_eavesdropping():
         logger.info("Another one!")
         logger.debug("too quiet")
     logger.critical("after")
-    assert ear.text() == "[INFO]: my_logger - Hello, world!\n[INFO]: my_logger - Another one!"
+    assert ear.text() == "[INFO]: Hello, world!\n[INFO]: Another one!"

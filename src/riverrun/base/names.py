@@ -41,6 +41,11 @@ _choice = _random.choice
 os.register_at_fork(after_in_child=_random.seed)
 
 
+def slug(words: int) -> str:
+    """A random name of so many words, the last of them an animal."""
+    return "-".join([*(_choice(_ADJECTIVES) for _ in range(words - 1)), _choice(_ANIMALS)])
+
+
 def run_name() -> str:
     """A random name such as `misty-otter`."""
     return f"{_choice(_ADJECTIVES)}-{_choice(_ANIMALS)}"

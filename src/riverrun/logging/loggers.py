@@ -194,7 +194,7 @@ class LogEavesdropper(logging.Handler):
         self._target = logging.getLogger(eavesdrop_on)
         self._before = self._target.level
         self._buffer = StringIO()
-        self.setFormatter(logging.Formatter("[%(levelname)s]: %(name)s - %(message)s"))
+        self.setFormatter(logging.Formatter("[%(levelname)s]: %(message)s"))
 
     def __enter__(self) -> Self:
         self._before = self._target.level

@@ -131,3 +131,24 @@ def resolve_annotation(
     except Exception as error:  # noqa: BLE001 - the text of an annotation is code of the user's
         note(f"Parameter {name!r} is not validated: its annotation {annotation!r} cannot be resolved", error)
         return inspect.Parameter.empty
+
+
+def parameter_docstrings(docstring: str | None) -> dict[str, str]:
+    """What a docstring says of each parameter; see `utilities.schema`."""
+    from riverrun.utilities.schema import parameter_docstrings as texts
+
+    return texts(docstring)
+
+
+def cloudpickle_wrapped_call(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Callable[[], bytes]:
+    """A call that can be pickled whatever it holds; calling it gives the pickled result, for runners in other processes."""
+    import cloudpickle
+
+    return partial(_call_pickled, cloudpickle.dumps((fn, args, kwargs)))
+
+
+def _call_pickled(call: bytes) -> bytes:
+    import cloudpickle
+
+    fn, args, kwargs = cloudpickle.loads(call)
+    return bytes(cloudpickle.dumps(fn(*args, **kwargs)))

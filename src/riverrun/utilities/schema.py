@@ -63,7 +63,7 @@ def _describe(annotation: Any, default: Any, definitions: dict[str, Any]) -> dic
     except Exception:  # noqa: BLE001 - annotations are the user's; any may fail to become a schema in its own way
         described = {}
     definitions.update(described.pop("$defs", {}))
-    if "properties" in described and "title" in described:  # a model at the top: name it once
+    if "title" in described and ("properties" in described or "enum" in described):  # a model or enum: name it once
         title = described["title"]
         definitions[title] = described
         described = {"$ref": f"#/definitions/{title}"}
