@@ -142,3 +142,91 @@ def test_a_worker_process_that_dies_crashes_its_run(tmp_path: Path) -> None:
     done = run_script(tmp_path, source, RIVERRUN_HOME=str(tmp_path / "home"))
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "CRASHED"
+
+
+@pytest.mark.skipif(ON_PEER, reason="the peer's pool breaks, and what comes after it with it")
+def test_outcomes_that_processes_can_not_send(tmp_path: Path) -> None:
+    source = """
+        import os, signal, sys, threading, time
+        from SDK import task
+        from SDK.exceptions import SerializationError
+        from SDK.task_runners import ProcessPoolTaskRunner
+
+        class TwoArguments(Exception):
+            def __init__(self, first, second):
+                super().__init__(f"{first} {second}")
+
+        class Locked(Exception):
+            def __init__(self, text):
+                super().__init__(text)
+                self.lock = threading.Lock()
+
+        @task
+        def two():
+            raise TwoArguments("made", "once")
+
+        @task
+        def locked():
+            raise Locked("held fast")
+
+        @task
+        def gives_lock():
+            return threading.Lock()
+
+        @task
+        def takes(value):
+            return value
+
+        @task
+        def dies():
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        @task
+        def leaves():
+            sys.exit(3)
+
+        def failure(future):
+            future.wait(30)
+            try:
+                future.result(timeout=0)
+            except BaseException as error:
+                return f"{future.state.name} {type(error).__name__}: {error}"
+
+        if __name__ == "__main__":
+            with ProcessPoolTaskRunner(max_workers=1) as runner:
+                for name, told in {"two": "made once", "locked": "held fast", "gives_lock": "'gives_lock'"}.items():
+                    text = failure(runner.submit(globals()[name], {}))
+                    assert text.startswith("Failed SerializationError") and told in text and name in text, text
+                text = failure(runner.submit(takes, {"value": threading.Lock()}))
+                assert text.startswith("Failed SerializationError") and "'takes'" in text, text
+                assert failure(runner.submit(leaves, {})).startswith("Crashed")
+                assert failure(runner.submit(dies, {})).startswith("Crashed")
+                # a pool that broke is replaced
+                assert runner.submit(takes, {"value": 5}).result(timeout=30) == 5
+            with ProcessPoolTaskRunner(max_workers=1) as runner:
+                waiting = [runner.submit(takes, {"value": n}) for n in range(3)]
+                runner.cancel_all()
+                assert all(future.state.is_final() for future in waiting)
+    """
+    done = run_script(tmp_path, source)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_script_without_a_main_guard_ends(tmp_path: Path) -> None:
+    source = """
+        from SDK import flow, task
+        from SDK.task_runners import ProcessPoolTaskRunner
+
+        @task
+        def one():
+            return 1
+
+        @flow(task_runner=ProcessPoolTaskRunner(max_workers=1))
+        def main():
+            return one.submit().result()
+
+        main()
+    """
+    done = run_script(tmp_path, source)
+    assert done.returncode != 0
+    assert "__main__" in done.stderr  # says what is missing
