@@ -242,7 +242,12 @@ class TaskRunContext(ContextModel):
 
     def serialize(self) -> dict[str, Any]:
         """What another process needs to continue in this task run."""
-        return {"task": self.task, "task_run": self.task_run, "parameters": self.parameters}
+        return {
+            "task": self.task,
+            "task_run": self.task_run,
+            "parameters": self.parameters,
+            "persist_result": self.persist_result,
+        }
 
 
 class TagsContext(ContextModel):

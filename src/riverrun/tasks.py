@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, Unp
 from riverrun.base.backoff import exponential_backoff
 from riverrun.base.config import settings
 from riverrun.base.interrupts import gate, in_main_thread
-from riverrun.context import FlowRunContext
+from riverrun.context import FlowRunContext, TaskRunContext
 from riverrun.engine.drive import drive
 from riverrun.engine.options import (
     Hook,
@@ -459,15 +459,15 @@ class Task(Generic[P, R]):
             return self.log_prints
         return context.log_prints if context is not None else settings().logging_log_prints
 
-    def persists(self, context: FlowRunContext | None) -> bool:
-        """Whether results are kept: the task's option, else the flow run's, else the settings."""
+    def persists(self, around: FlowRunContext | TaskRunContext | None) -> bool:
+        """Whether results are kept: the task's option, else the setting for tasks, else as the run around, else by default."""
         if self.persist_result is not None:
             return self.persist_result
-        if context is not None and context.persist_result:
-            return True
         current = settings()
         chosen = current.tasks_default_persist_result
-        return current.results_persist_by_default if chosen is None else chosen
+        if chosen is not None:
+            return chosen
+        return current.results_persist_by_default if around is None else around.persist_result
 
     def __getstate__(self) -> dict[str, Any]:
         state = {name: value for name, value in self.__dict__.items() if name not in {"signature", "__wrapped__"}}

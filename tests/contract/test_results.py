@@ -365,3 +365,47 @@ def test_a_record_that_a_task_returns_stands_for_its_value(colour: Colour) -> No
 
     assert colour.run(work) == 42
     assert colour.value_of(colour.run(work, return_state=True)) == 42
+
+
+@pytest.mark.parametrize(
+    ("of_tasks", "by_default", "of_flow", "expected"),
+    [
+        (None, True, None, True),
+        (None, True, False, False),
+        (None, False, True, True),
+        (None, False, None, False),
+        (True, False, False, True),
+        (False, True, True, False),
+    ],
+)
+def test_who_decides_whether_a_task_persists(of_tasks, by_default, of_flow, expected: bool) -> None:
+    changes = {setting("RESULTS_PERSIST_BY_DEFAULT"): by_default}
+    if of_tasks is not None:
+        changes[setting("TASKS_DEFAULT_PERSIST_RESULT")] = of_tasks
+    with settings.temporary_settings(changes):
+
+        @task
+        def kept() -> bool:
+            return results.should_persist_result()
+
+        @flow(persist_result=of_flow)
+        def main():
+            return kept(), kept.with_options(persist_result=True)(), kept.with_options(persist_result=False)()
+
+        assert main() == (expected, True, False)
+
+
+def test_tasks_in_tasks_persist_as_the_task_around(unique: str) -> None:
+    @task
+    def inner(x) -> bool:
+        return results.should_persist_result()
+
+    @task
+    def outer(x) -> bool:
+        return inner(x)
+
+    @flow
+    def main():
+        return [outer.with_options(persist_result=persist)(unique + str(persist)) for persist in (True, False, None)]
+
+    assert main() == [True, False, False]

@@ -33,7 +33,7 @@ class TaskStoring:
         task = life.task
         context = life.context
         assert context is not None  # made by the life before this
-        context.persist_result = self.persist = task.persists(life.flow_context)
+        context.persist_result = self.persist = task.persists(life.outer or life.flow_context)
         self.store = context.result_store
         key, found = self._key(life) if self.persist else (None, False)
         refresh = settings().tasks_refresh_cache if task.refresh_cache is None else task.refresh_cache

@@ -241,7 +241,7 @@ class TaskRunLife:
     def _needs_storing(self) -> bool:
         """Whether this run has a result to keep, hooks on a transaction, or a transaction around it."""
         task = self.task
-        if task.persists(self.flow_context) or task.on_commit_hooks or task.on_rollback_hooks:
+        if task.persists(self.outer or self.flow_context) or task.on_commit_hooks or task.on_rollback_hooks:
             return True
         return active_transaction() is not None
 
