@@ -288,12 +288,14 @@ class FlowRunLife:
                 self.error = strip(error)
                 self.logger.error("Encountered exception during execution: %r", error, exc_info=error)
                 self.state = exception_to_failed_state_sync(error, prefix="Flow run encountered an exception:")
-            decision = rules.decide(rules.facts_of(run), self.state, now())
+            instant = now()
+            decision = rules.decide(rules.facts_of(run), self.state, instant)
             if decision.state is not None and decision.state.type is StateType.SCHEDULED:
                 retry_at = decision.state.state_details.scheduled_time
                 self._enter(self._as_state(decision.state))
                 self.logger.info("%s", self.state.message)
-                sleep = Sleep(max((retry_at - now()).total_seconds(), 0) if retry_at is not None else 0)
+                # from the same instant: a wall clock that jumps meanwhile moves no deadline
+                sleep = Sleep(max((retry_at - instant).total_seconds(), 0) if retry_at is not None else 0)
                 yield sleep
                 if sleep.error is not None:
                     self._crash(sleep.error)
