@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from riverrun.client.journal.segment import Segment, is_mappable, make_segment
+from riverrun.client.journal.segment import Segment, close_own, identity_of, is_mappable, make_segment
 from riverrun.wire import owner
 from riverrun.wire.spool import OPENING, Spool, remove_directory, segment_name, side_name
 
@@ -16,7 +16,7 @@ _NO_LOCKS_HERE: Final = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS,
 class Directory:
     """A spool's directory. Raises OSError where the disk refuses; the journal's lock guards it."""
 
-    __slots__ = ("_index", "_lock_fd", "_mappable", "_wanted_mappable", "path", "writer")
+    __slots__ = ("_former", "_identity", "_index", "_lock_fd", "_mappable", "_wanted_mappable", "path", "writer")
 
     def __init__(self, journal_dir: Path, writer: bytes, mappable: bool | None) -> None:
         self.path = journal_dir / writer.hex()
@@ -24,6 +24,8 @@ class Directory:
         self._wanted_mappable = mappable
         self._mappable = False
         self._lock_fd = -1
+        #: of which file the lock is, and of which it was before `reopen`
+        self._identity = self._former = (0, 0)
         self._index = 0
 
     @property
@@ -41,12 +43,7 @@ class Directory:
         opening.mkdir(mode=0o700)
         lock_fd = -1
         try:
-            lock_fd = os.open(opening / owner.LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-            try:
-                fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                if error.errno not in _NO_LOCKS_HERE:
-                    raise
+            lock_fd = _locked(opening / owner.LOCK)
             owner.write_header(opening, owner.describe_self(self.writer))
             opening.rename(self.path)
         except BaseException:
@@ -54,30 +51,34 @@ class Directory:
                 os.close(lock_fd)
             remove_directory(opening)
             raise
-        self._lock_fd = lock_fd
+        self._lock_fd, self._identity = lock_fd, identity_of(lock_fd)
         self._mappable = is_mappable(self.path) if self._wanted_mappable is None else self._wanted_mappable
 
     def is_in_place(self) -> bool:
         """Whether it is still where it was made, and not removed or set aside by a mistaken reader."""
         try:
-            there, ours = os.stat(self.path / owner.LOCK), os.fstat(self._lock_fd)
+            there = os.stat(self.path / owner.LOCK)
         except (FileNotFoundError, NotADirectoryError):
             return False
-        return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
+        if (there.st_dev, there.st_ino) != self._identity:
+            return False
+        if identity_of(self._lock_fd) != self._identity:  # user code closed our descriptor
+            self._lock_fd = _locked(self.path / owner.LOCK)
+        return True
 
     def reopen(self) -> int:
         """Make it anew; the former lock, to be given to `settle` or `undo`."""
-        former = self._lock_fd
+        former, self._former = self._lock_fd, self._identity
         self.open()
         return former
 
     def settle(self, former: int) -> None:
-        os.close(former)
+        close_own(former, self._former)
 
     def undo(self, former: int) -> None:
         """Take `reopen` back."""
-        os.close(self._lock_fd)
-        self._lock_fd = former
+        close_own(self._lock_fd, self._identity)
+        self._lock_fd, self._identity = former, self._former
         remove_directory(self.path)
 
     def next_path(self) -> Path:
@@ -104,7 +105,8 @@ class Directory:
 
     def show_life(self) -> None:
         """Let readers that cannot look the process up see that it lives."""
-        os.utime(self._lock_fd)
+        if identity_of(self._lock_fd) == self._identity:
+            os.utime(self._lock_fd)
 
     def close(self, last: int) -> None:
         """Say that nothing follows record `last` and let go; removes everything if all of it was taken over already."""
@@ -115,10 +117,22 @@ class Directory:
             else:
                 owner.mark_closed(self.path, last)
         finally:
-            os.close(fd)
+            close_own(fd, self._identity)
 
     def abandon(self) -> None:
         """In a forked child: let go of the parent's lock without touching anything."""
         if self._lock_fd >= 0:
-            os.close(self._lock_fd)
+            close_own(self._lock_fd, self._identity)
             self._lock_fd = -1
+
+
+def _locked(path: Path) -> int:
+    """A descriptor of the lock file, with the lock held where the file system has locks."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS_HERE:
+            os.close(fd)
+            raise
+    return fd

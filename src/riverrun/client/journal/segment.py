@@ -19,6 +19,22 @@ _MADV_POPULATE_WRITE: Final = 23
 _TOUCHED_AT_ONCE: Final = 1 << 18
 
 
+def identity_of(fd: int) -> tuple[int, int]:
+    """Which file a descriptor is of; (0, 0) if it is closed."""
+    try:
+        found = os.fstat(fd)
+    except OSError:
+        return 0, 0
+    return found.st_dev, found.st_ino
+
+
+def close_own(fd: int, identity: tuple[int, int]) -> None:
+    """Close a descriptor if it still is of the file that it was opened for. User code may have closed every descriptor
+    (as daemons do) and opened files of its own under their numbers."""
+    if identity_of(fd) == identity:
+        os.close(fd)
+
+
 class Segment(Protocol):
     """A file of frames under construction. `end` is where the last frame that was accounted for ends."""
 
@@ -72,7 +88,7 @@ class Unopened:
 class MappedSegment:
     """A preallocated file, mapped: a frame costs a copy and no system call."""
 
-    __slots__ = ("_fd", "_map", "capacity", "end", "tell", "write")
+    __slots__ = ("_fd", "_identity", "_map", "capacity", "end", "tell", "write")
 
     def __init__(self, path: Path, capacity: int) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
@@ -83,6 +99,7 @@ class MappedSegment:
             os.close(self._fd)
             path.unlink()
             raise
+        self._identity = identity_of(self._fd)
         self.capacity = capacity
         self.end = 0
         # Bound here: a method of ours around them would cost as much as the copy itself.
@@ -101,24 +118,28 @@ class MappedSegment:
                     self._map[page] = 0
 
     def sync(self) -> None:
-        os.fdatasync(self._fd)
+        if identity_of(self._fd) == self._identity:
+            os.fdatasync(self._fd)
+        else:  # user code closed our descriptor: the mapping is still there
+            self._map.flush()
 
     def close(self, *, trim: bool) -> None:
         used = self._map.tell()
         self._map.close()
-        if trim:
+        if trim and identity_of(self._fd) == self._identity:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._fd, used)
-        os.close(self._fd)
+        close_own(self._fd, self._identity)
 
 
 class WrittenSegment:
     """A file that grows by one write per frame, for file systems where mapping is not safe."""
 
-    __slots__ = ("_fd", "_size", "_unsure", "capacity", "end")
+    __slots__ = ("_fd", "_identity", "_size", "_unsure", "capacity", "end")
 
     def __init__(self, path: Path, capacity: int) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        self._identity = identity_of(self._fd)
         self.capacity = capacity
         self.end = self._size = 0
         # The truth about the size is the descriptor's position, which moves with the write; asking for it costs a call.
@@ -128,6 +149,8 @@ class WrittenSegment:
         before = self._size
         if before + len(frame) > self.capacity:
             raise ValueError("no room in this segment")
+        if identity_of(self._fd) != self._identity:
+            raise ValueError("user code closed this segment's descriptor")
         self._unsure = True
         try:
             rest = frame[os.write(self._fd, frame) :]
@@ -157,10 +180,11 @@ class WrittenSegment:
         pass
 
     def sync(self) -> None:
-        os.fdatasync(self._fd)
+        if identity_of(self._fd) == self._identity:
+            os.fdatasync(self._fd)
 
     def close(self, *, trim: bool) -> None:
-        os.close(self._fd)
+        close_own(self._fd, self._identity)
 
 
 def make_segment(path: Path, capacity: int, *, mappable: bool) -> Segment:
