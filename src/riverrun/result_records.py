@@ -196,6 +196,10 @@ class ResultRecord(Generic[R]):
     def serializer(self) -> "Serializer[Any]":
         return self.metadata.serializer
 
+    def model_dump(self, *, mode: str = "python", **_options: Any) -> dict[str, Any]:
+        """The metadata as plain data, and the value as it is."""
+        return {"metadata": self.metadata.model_dump(mode=mode), "result": self.result}
+
     def serialize_result(self) -> bytes:
         """The value as bytes; raises SerializationError."""
         try:

@@ -110,6 +110,8 @@ class ResultStore:
                 DeprecationWarning,
                 stacklevel=2,
             )
+        if result_storage is not None and not isinstance(result_storage, str | Path | UUID):
+            storage_from(result_storage)  # what can't be a storage is told here, not at the first result
         current = settings()
         # What the settings decide is noted now and made on first use: most stores never write.
         self._storage: Any = result_storage

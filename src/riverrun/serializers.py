@@ -100,6 +100,11 @@ class Serializer(Generic[D]):
             for name, value in ((name, getattr(self, name)) for name in self._fields)
         }
 
+    @classmethod
+    def model_validate(cls, obj: Any) -> "Serializer[Any]":
+        """A serializer from itself, from what `model_dump` gave, or from its type; raises ValueError for another kind."""
+        return cls._from_any(obj)
+
     def model_dump_json(self, **_options: Any) -> str:
         """`model_dump` as a JSON document."""
         import msgspec

@@ -545,3 +545,19 @@ def test_a_users_storage(tmp_path):
 def test_persist_result_is_no_longer_an_option():
     with pytest.warns(DeprecationWarning, match="persist_result"):
         ResultStore(persist_result=True)
+
+
+def test_what_cannot_be_a_storage_is_refused_at_once() -> None:
+    with pytest.raises(TypeError, match="Got unsupported type 'int'"):
+        ResultStore(result_storage=3)  # type: ignore[arg-type]
+
+
+def test_records_and_serializers_as_plain_data_and_back() -> None:
+    record = ResultStore().create_result_record([1], key="k")
+    dumped = record.model_dump()
+    assert dumped["result"] == [1]
+    assert ResultRecordMetadata.model_validate(dumped["metadata"]) == record.metadata
+    serializer = record.metadata.serializer
+    assert type(serializer).model_validate(serializer.model_dump()) == serializer
+    with pytest.raises(ValueError, match="should be a serializer of type"):
+        type(serializer).model_validate({"type": "json"})
