@@ -259,7 +259,9 @@ def _definition(entrypoint: str) -> tuple[ast.FunctionDef | ast.AsyncFunctionDef
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name and _flow_decorators(node):
             return node, text, str(path)
-    raise ValueError(f"Could not find flow {name!r} in {str(path)!r}: no function of that name is decorated with @flow.")
+    raise ValueError(
+        f"Could not find flow {name!r} in {str(path)!r}: no function of that name is decorated with @flow."
+    )
 
 
 def _flow_decorators(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.expr]:

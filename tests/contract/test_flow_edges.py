@@ -9,7 +9,7 @@ from textwrap import dedent
 
 import pytest
 
-from .sdk import Colour, flow, history, import_module, riverrun_only, tags, task
+from .sdk import ON_PEER, SDK, Colour, flow, history, import_module, riverrun_only, tags, task
 
 flows = import_module("flows")
 states = import_module("states")
@@ -24,7 +24,8 @@ State, StateType = states.State, states.StateType
 @pytest.mark.parametrize("kind", ["flow", "task", "plain"])
 def test_returned_coroutine_is_awaited(kind):
     async def body():
-        seen.append(context.FlowRunContext.get().flow.name)
+        around = context.FlowRunContext.get()
+        seen.append(None if around is None else around.flow.name)
         return 7
 
     seen = []
@@ -35,7 +36,8 @@ def test_returned_coroutine_is_awaited(kind):
         return callee()
 
     assert parent() == 7
-    assert seen == ["child" if kind == "flow" else "parent"]
+    if not ON_PEER:  # which has left its flow by then
+        assert seen == ["child" if kind == "flow" else "parent"]
 
 
 def test_returned_coroutine_of_an_async_flow_is_awaited():
@@ -116,6 +118,22 @@ def test_subflow_struck_makes_its_own_hooks_run_and_the_parent_fail():
     assert told == ["child crashed", "parent failed"]
 
 
+def test_a_task_submitted_just_before_the_flow_fails_still_runs(colour: Colour):
+    ran = []
+
+    @colour.task
+    async def note():
+        ran.append(1)
+
+    @colour.flow(retries=1)
+    async def fails():
+        note.submit()
+        raise ValueError("at once")
+
+    assert colour.run(fails, return_state=True).is_failed()
+    assert ran == [1, 1]
+
+
 # -- names and options -------------------------------------------------------------------------------------------------
 
 
@@ -184,17 +202,17 @@ def test_states_of_a_subflow_name_its_task_run():
     assert inner.state_details.flow_run_id is not None
 
 
-def test_kept_subflow_does_not_run_again_when_its_parent_does(colour: Colour, tmp_path):
+def test_kept_subflow_does_not_run_again_when_its_parent_does(colour: Colour):
     calls = []
 
-    @colour.flow(persist_result=True, result_storage=_storage(tmp_path))
+    @colour.flow(persist_result=True)
     async def child(x):
         calls.append(x)
         return x * 2
 
     attempts = []
 
-    @colour.flow(retries=1, persist_result=True, result_storage=_storage(tmp_path))
+    @colour.flow(retries=1, persist_result=True)
     async def parent():
         attempts.append(1)
         found = [await colour(child, 1), await colour(child, 2)]
@@ -207,10 +225,10 @@ def test_kept_subflow_does_not_run_again_when_its_parent_does(colour: Colour, tm
 
 
 @riverrun_only("the peer looks at the order of the calls only, and gives the second attempt the result of another call")
-def test_kept_subflow_runs_again_for_other_parameters(tmp_path):
+def test_kept_subflow_runs_again_for_other_parameters():
     calls = []
 
-    @flow(persist_result=True, result_storage=_storage(tmp_path))
+    @flow(persist_result=True)
     def child(x):
         calls.append(x)
         return x * 2
@@ -249,8 +267,8 @@ def test_subflow_without_a_kept_result_runs_again_under_the_same_task_run():
 
 
 @riverrun_only("told by the journal")
-def test_reused_subflow_leaves_no_second_run(tmp_path):
-    @flow(persist_result=True, result_storage=_storage(tmp_path), flow_run_name="kept")
+def test_reused_subflow_leaves_no_second_run():
+    @flow(persist_result=True, flow_run_name="kept")
     def child():
         return 1
 
@@ -346,8 +364,6 @@ def test_run_flow_by_hand():
 
 # -- flows from scripts ------------------------------------------------------------------------------------------------
 
-SDK = flow.__module__.partition(".")[0]
-
 
 def script(path, text, name="script.py"):
     place = path / name
@@ -404,10 +420,9 @@ def test_arguments_of_a_flow_in_a_script(tmp_path, caplog):
     assert read(f"{place}:third_one") == {"name": "third-one"}
     with caplog.at_level(logging.WARNING):
         assert read(f"{place}:fourth_one") == {"name": "fourth-one"}
-    assert "Failed to parse @flow argument: `name=name_it()`" in caplog.text
-    with pytest.raises(
-        ValueError, match=re.escape(f"Could not find {'object' if SDK == 'prefect' else 'flow'} 'fifth'")
-    ):
+    if not ON_PEER:  # whose lines do not reach the root logger here
+        assert "Failed to parse @flow argument: `name=name_it()`" in caplog.text
+    with pytest.raises(ValueError, match=re.escape(f"Could not find {'object' if ON_PEER else 'flow'} 'fifth'")):
         read(f"{place}:fifth")
 
 
@@ -427,7 +442,3 @@ def test_function_as_flow(tmp_path):
     found = flows.load_function_and_convert_to_flow(f"{tmp_path}/functions.py:double")
     assert isinstance(found, flows.Flow)
     assert found(4) == 8
-
-
-def _storage(path):
-    return import_module("filesystems").LocalFileSystem(basepath=str(path))

@@ -230,3 +230,29 @@ def test_a_script_without_a_main_guard_ends(tmp_path: Path) -> None:
     done = run_script(tmp_path, source)
     assert done.returncode != 0
     assert "__main__" in done.stderr  # says what is missing
+
+
+def test_a_flow_is_retried_with_its_process_runner(tmp_path: Path) -> None:
+    source = """
+        from SDK import flow, task
+        from SDK.task_runners import ProcessPoolTaskRunner
+
+        attempts = []
+
+        @task
+        def square(x):
+            return x * x
+
+        @flow(retries=1, task_runner=ProcessPoolTaskRunner(max_workers=1))
+        def main():
+            attempts.append(1)
+            squared = square.submit(len(attempts) + 1)
+            if len(attempts) == 1:
+                raise ValueError("again")
+            return squared.result()
+
+        if __name__ == "__main__":
+            assert main() == 9
+    """
+    done = run_script(tmp_path, source)
+    assert done.returncode == 0, done.stderr

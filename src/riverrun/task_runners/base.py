@@ -10,7 +10,9 @@ if TYPE_CHECKING:
 
 F = TypeVar("F")
 
-NOT_STARTED = "Task runner is not started: submit inside of its `with` block, or in a flow that has it as its `task_runner`."
+NOT_STARTED = (
+    "Task runner is not started: submit inside of its `with` block, or in a flow that has it as its `task_runner`."
+)
 
 
 class TaskRunner(abc.ABC, Generic[F]):

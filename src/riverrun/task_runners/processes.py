@@ -167,6 +167,8 @@ class ProcessPoolTaskRunner(TaskRunner[PrefectTaskRunFuture[Any]]):
         for life in list(self._alive):
             if error is not None and not life.state.is_final():
                 life.crashed(error)
+        if error is not None and not struck:
+            self._executor = None  # it takes nothing more; the flow's next attempt gets another
 
     def cancel_all(self) -> None:
         """Cancel all runs that are not done and end the processes."""
@@ -223,6 +225,8 @@ def _portable(state: BaseState, life: TaskRunLife) -> bytes:
         return answer
     except Exception as error:  # noqa: BLE001 - a user's object may fail to pickle in any way
         what = f"exception, {state.data!r}," if failed else f"result, a {type(state.data).__name__},"
-        problem = SerializationError(f"The {what} of task run {run.name!r} can't be sent back from its process: {error}")
+        problem = SerializationError(
+            f"The {what} of task run {run.name!r} can't be sent back from its process: {error}"
+        )
         replaced = state.model_copy(update={"data": problem})
         return bytes(cloudpickle.dumps((replaced, run, failed)))

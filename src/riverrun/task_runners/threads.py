@@ -53,6 +53,9 @@ class ThreadPoolTaskRunner(TaskRunner[PrefectTaskRunFuture[Any]]):
         #: the threads in which runs are under way
         self._threads: dict[TaskRunLife, int] = {}
         self._giving_up = False
+        self._struck = False
+        #: runs that a thread or loop was free for when they were handed over: they count as begun
+        self._admitted: set[TaskRunLife] = set()
         #: async runs that are on a loop, and runs that will not be
         self._begun: set[TaskRunLife] = set()
         self._given_up: set[TaskRunLife] = set()
@@ -96,13 +99,20 @@ class ThreadPoolTaskRunner(TaskRunner[PrefectTaskRunFuture[Any]]):
     def _start(self, life: TaskRunLife, context: Context) -> None:
         if self._giving_up:
             self._give_up(life)
-        elif life.task.isasync:
+            return
+        if len(self._admitted) < self.max_workers:
+            self._admitted.add(life)
+        if life.task.isasync:
             self._ensure_loops().submit(lambda: self._run_async(life), context)
         else:
             self._ensure_pool().submit(lambda: self._run(life, context))
 
+    def _is_late(self, life: TaskRunLife) -> bool:
+        """Whether a run comes to begin when its flow has ended, and had not been promised to."""
+        return self._giving_up and (self._struck or life not in self._admitted)
+
     def _run(self, life: TaskRunLife, context: Context) -> None:
-        if self._giving_up:
+        if self._is_late(life):
             self._give_up(life)
             return
         ident = threading.get_ident()
@@ -121,7 +131,7 @@ class ThreadPoolTaskRunner(TaskRunner[PrefectTaskRunFuture[Any]]):
     async def _run_async(self, life: TaskRunLife) -> None:
         with self._lock:
             self._begun.add(life)
-        if self._giving_up:
+        if self._is_late(life):
             self._give_up(life)
         else:
             await adrive(life)
@@ -136,6 +146,7 @@ class ThreadPoolTaskRunner(TaskRunner[PrefectTaskRunFuture[Any]]):
     def _done(self, life: TaskRunLife, future: PrefectTaskRunFuture[Any], state: "State[Any]") -> None:
         self._alive.pop(life, None)
         self._begun.discard(life)
+        self._admitted.discard(life)
         future.set_state(state)
 
     def _ensure_pool(self) -> WorkerPool:
@@ -156,9 +167,12 @@ class ThreadPoolTaskRunner(TaskRunner[PrefectTaskRunFuture[Any]]):
             return self._loops
 
     def finish(self, error: BaseException | None) -> None:
-        """Wait for all submitted runs, also those that they submit. After an `error`, runs that have not begun are
-        cancelled. Struck from outside (Ctrl-C, SIGTERM), those under way are struck too, get the grace to clean up, and
-        end as Crashed whether or not their threads have stopped."""
+        """Wait for all submitted runs, also those that they submit.
+
+        After an `error`, runs that still wait for others or for a free thread are cancelled. Struck from outside (Ctrl-C,
+        SIGTERM), those under way are struck too, get the grace to clean up, and end as Crashed whether or not their threads
+        have stopped.
+        """
         if error is not None:
             self._giving_up = True
         if error is None or isinstance(error, Exception):
@@ -166,6 +180,7 @@ class ThreadPoolTaskRunner(TaskRunner[PrefectTaskRunFuture[Any]]):
                 while self._alive:
                     next(iter(list(self._alive.values()))).wait()
             return
+        self._struck = True
         try:
             self._strike(error)
         finally:
