@@ -64,7 +64,9 @@ class ContextModel:
 
     def __exit__(self, *_exc: object) -> None:
         if not hasattr(self, "_before"):
-            raise RuntimeError(f"Asymmetric use of context: this {type(self).__name__} is left more often than entered.")
+            raise RuntimeError(
+                f"Asymmetric use of context: this {type(self).__name__} is left more often than entered."
+            )
         self.var.set(self._before)
         del self._before
 

@@ -429,7 +429,9 @@ def select_flow(
             raise MissingFlowError(f"Flow {flow_name!r} not found{where}. Found: {', '.join(map(repr, named))}.")
         return named[flow_name]
     if len(named) > 1:
-        raise UnspecifiedFlowError(f"Found {len(named)} flows{where}: {', '.join(map(repr, named))}. Say which is meant.")
+        raise UnspecifiedFlowError(
+            f"Found {len(named)} flows{where}: {', '.join(map(repr, named))}. Say which is meant."
+        )
     return next(iter(named.values()))
 
 

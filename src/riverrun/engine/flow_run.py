@@ -395,7 +395,11 @@ class FlowRunLife:
         if self.error is not None:
             return self.error, None
         if not self.state.is_final() and not self.state.is_paused():
-            why = f"did not run: {self.state.message}" if self.context is None else f"is {self.state}; it has no result yet"
+            why = (
+                f"did not run: {self.state.message}"
+                if self.context is None
+                else f"is {self.state}; it has no result yet"
+            )
             return UnfinishedRun(f"Flow run {self.run.name!r} {why}"), None
         if not isinstance(self.value, BaseState):
             return None, self.value
