@@ -69,7 +69,7 @@ class Settings:
 
     tasks_default_retries: int = _(0, "Retries of tasks that do not say.", also=("task_default_retries",), minimum=0)
     tasks_default_retry_delay_seconds: float | list[float] = _(0.0, "Seconds between the retries of tasks that do not say; a list gives each retry its own.", also=("task_default_retry_delay_seconds",), minimum=0)
-    tasks_default_persist_result: bool | None = _(None, "Persist results of tasks that do not say. Unset: as the flow does.")
+    tasks_default_persist_result: bool | None = _(None, "Persist results of tasks that do not say. Unset: as the run around does.")
     tasks_default_no_cache: bool = _(False, "Tasks that name no cache policy are not cached.")
     tasks_disable_caching: bool = _(False, "No task is cached, whatever it says.")
     tasks_refresh_cache: bool = _(False, "Every task runs and overwrites what is cached.")
