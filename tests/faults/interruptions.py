@@ -21,13 +21,15 @@ from contextlib import nullcontext
 from typing import Any
 
 from riverrun import flow, task
+from riverrun.base.config import settings
 from riverrun.base.errors import TerminationSignal
 from riverrun.base.interrupts import gate
 from riverrun.client import journal
 from riverrun.context import FlowRunContext, TaskRunContext
 from riverrun.futures import wait
 from riverrun.transactions import transaction
-from riverrun.wire.journal import FlowRunRecord, StateRecord, TaskRunRecord
+from riverrun.wire.journal import FlowRunRecord, StateRecord, TaskRunRecord, decode
+from riverrun.wire.spool import spools
 from riverrun.wire.states import TERMINAL_STATES, TYPE_CODES
 
 FINAL = {TYPE_CODES[kind] for kind in TERMINAL_STATES}
@@ -395,6 +397,8 @@ class Rounds:
             call()
         finally:
             over.set()
+            if delay:
+                thread.join()
 
     async def run_on_loop(self, call: Callable[[], Any], timer: int, delay: float) -> None:
         signal.setitimer(timer, delay)
@@ -511,6 +515,11 @@ def main(seed: int, rounds: int, kind: str, journal_kind: str) -> dict[str, Any]
         if number % 100 == 0:
             gc.collect()
     gc.collect()
+    if journal_kind == "disk":
+        journal.close()
+        spool_records = [decode(payload) for spool in spools(settings().journal_dir) for _, payload in spool.records()]
+        assert len(spool_records) > rounds
+        state.faults += problems_of(spool_records)
     state.faults += [f"thread: {text}" for text in threads]
     return {
         "strikes": strikes, "outcomes": state.outcomes, "faults": state.faults[:40], "number": len(state.faults),

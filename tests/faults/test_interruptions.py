@@ -29,13 +29,13 @@ def interrupt(home: Path, kind: str, rounds: int, journal: str) -> None:
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_run_gets_its_end(tmp_path: Path, kind: str) -> None:
-    interrupt(tmp_path, kind, 600, "memory")
+@pytest.mark.parametrize(("kind", "journal"), [*((kind, "memory") for kind in KINDS), ("sync", "disk")])
+def test_every_run_gets_its_end(tmp_path: Path, kind: str, journal: str) -> None:
+    interrupt(tmp_path, kind, 600, journal)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_run_gets_its_end_for_long(tmp_path: Path, kind: str) -> None:
-    interrupt(tmp_path, kind, int(os.environ.get("RIVERRUN_TEST_INTERRUPTIONS", "4000")), "memory")
+@pytest.mark.parametrize(("kind", "journal"), [*((kind, "memory") for kind in KINDS), ("sync", "disk")])
+def test_every_run_gets_its_end_for_long(tmp_path: Path, kind: str, journal: str) -> None:
+    interrupt(tmp_path, kind, int(os.environ.get("RIVERRUN_TEST_INTERRUPTIONS", "4000")), journal)
