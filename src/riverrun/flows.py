@@ -326,11 +326,23 @@ class Flow(Generic[P, R]):
 
         return visualize_flow(self, self.signature.bind(args, kwargs))
 
+    async def avisualize(self, *args: Any, **kwargs: Any) -> Any:
+        """`visualize` for an event loop."""
+        from riverrun.visualize import aflow_picture, show
+
+        return show(await aflow_picture(self, self.signature.bind(args, kwargs)))
+
     def generate_mermaid_graph(self, *args: Any, **kwargs: Any) -> str:
         """What a call would run as Mermaid text, without running its tasks."""
         from riverrun.visualize import flow_picture
 
         return flow_picture(self, self.signature.bind(args, kwargs)).to_mermaid()
+
+    async def agenerate_mermaid_graph(self, *args: Any, **kwargs: Any) -> str:
+        """`generate_mermaid_graph` for an event loop."""
+        from riverrun.visualize import aflow_picture
+
+        return (await aflow_picture(self, self.signature.bind(args, kwargs))).to_mermaid()
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name not in {"signature", "__wrapped__"}}

@@ -1,5 +1,6 @@
 """Several processes at once: they compute a cached value once, and children write their own records."""
 
+import signal
 import subprocess
 from pathlib import Path
 
@@ -256,3 +257,47 @@ def test_a_flow_is_retried_with_its_process_runner(tmp_path: Path) -> None:
     """
     done = run_script(tmp_path, source)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(ON_PEER, reason="the peer waits for its processes to finish their work")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_ends_the_runs_in_processes_too(tmp_path: Path, name: str) -> None:
+    source = """
+        import pathlib, sys, time
+        from SDK import flow, task
+        from SDK.task_runners import ProcessPoolTaskRunner
+
+        @task
+        def works(place):
+            try:
+                print("at work", flush=True)
+                time.sleep(600)
+            finally:
+                pathlib.Path(place).write_text("cleaned up")
+
+        @flow(task_runner=ProcessPoolTaskRunner(max_workers=1))
+        def main(place):
+            works.submit(place)
+            works.submit(place + "2").wait()  # never begins
+
+        if __name__ == "__main__":
+            main(sys.argv[1])
+    """
+    child = subprocess.Popen(
+        script(tmp_path, source, str(tmp_path / "trace")),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=child_environment(RIVERRUN_HOME=str(tmp_path / "home")),
+    )
+    try:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "at work\n"
+        child.send_signal(signal.Signals[name])
+        _, told = child.communicate(timeout=60)
+    finally:
+        child.kill()
+    assert child.returncode == -signal.Signals[name], told
+    assert (tmp_path / "trace").read_text() == "cleaned up"
+    assert not (tmp_path / "trace2").exists()
+    assert "Crash detected" in told

@@ -7,6 +7,7 @@ names it. As with every use of `multiprocessing` that spawns, a script needs `if
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Iterable
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from concurrent.futures import Future as ConcurrentFuture
@@ -17,8 +18,8 @@ import cloudpickle
 
 from riverrun.base.clock import monotonic
 from riverrun.base.config import settings
-from riverrun.base.errors import SerializationError
-from riverrun.base.interrupts import closed
+from riverrun.base.errors import SerializationError, TerminationSignal
+from riverrun.base.interrupts import closed, guard
 from riverrun.base.pool import released
 from riverrun.context import hydrated_context, serialize_context
 from riverrun.engine.drive import adrive, drive
@@ -117,7 +118,9 @@ class ProcessPoolTaskRunner(TaskRunner[PrefectTaskRunFuture[Any]]):
                 # a process that died takes its pool along; what comes after it gets a new one
                 self._executor.shutdown(wait=False)
         self._executor = ProcessPoolExecutor(
-            max_workers=self.max_workers, mp_context=multiprocessing.get_context("spawn")
+            max_workers=self.max_workers,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_begin_child,
         )
         return self._executor.submit(_run_in_child, order)
 
@@ -126,6 +129,9 @@ class ProcessPoolTaskRunner(TaskRunner[PrefectTaskRunFuture[Any]]):
             life.cancel("The flow run ended before this task run began.")
             return
         error = answer.exception()
+        if isinstance(error, _Interrupted):
+            life.cancel("The flow run ended before this task run began.")
+            return
         if error is not None:
             # the process died (killed, out of memory): its journal holds what it had written
             life.crashed(error)
@@ -149,42 +155,58 @@ class ProcessPoolTaskRunner(TaskRunner[PrefectTaskRunFuture[Any]]):
         future.set_state(state)
 
     def finish(self, error: BaseException | None) -> None:
-        """Wait for all submitted runs. After an `error` what has not begun is cancelled; struck from outside, processes
-        still at work after the grace are killed and their runs end as Crashed."""
+        """Wait for all submitted runs. After an `error` what has not begun is cancelled.
+
+        Struck from outside (Ctrl-C, SIGTERM), the processes are interrupted, get the grace to clean up, and are killed;
+        their runs end as Crashed.
+        """
         struck = error is not None and not isinstance(error, Exception)
+        processes = self._processes()  # the pool forgets them when it shuts down
         if error is not None:
             self._giving_up = True
             if self._executor is not None:
                 self._executor.shutdown(wait=False, cancel_futures=True)
+        if struck:
+            for process in processes:
+                if process.pid is not None and process.is_alive():
+                    os.kill(process.pid, signal.SIGINT)
         deadline = monotonic() + settings().engine_crash_grace_seconds if struck else None
-        with released():
-            while self._alive:
-                next(iter(list(self._alive.values()))).wait(
-                    None if deadline is None else max(deadline - monotonic(), 0)
-                )
-                if deadline is not None and monotonic() >= deadline:
-                    break
-        for life in list(self._alive):
-            if error is not None and not life.state.is_final():
-                life.crashed(error)
-        if error is not None and not struck:
-            self._executor = None  # it takes nothing more; the flow's next attempt gets another
+        try:
+            with released():
+                while self._alive:
+                    next(iter(list(self._alive.values()))).wait(
+                        None if deadline is None else max(deadline - monotonic(), 0)
+                    )
+                    if deadline is not None and monotonic() >= deadline:
+                        break
+        finally:
+            if error is not None:
+                self._executor = None  # it takes nothing more; the flow's next attempt gets another
+                for life in list(self._alive):
+                    if not life.state.is_final():
+                        life.crashed(error)
+            if struck:
+                for process in processes:
+                    process.kill()
+
+    def _processes(self) -> list[Any]:
+        return list((getattr(self._executor, "_processes", None) or {}).values())
 
     def cancel_all(self) -> None:
         """Cancel all runs that are not done and end the processes."""
         self._giving_up = True
+        processes = self._processes()
         executor, self._executor = self._executor, None
         for life in list(self._alive):
             life.cancel("The task runner was told to cancel all its runs.")
         if executor is not None:
-            processes = list((getattr(executor, "_processes", None) or {}).values())
             executor.shutdown(wait=False, cancel_futures=True)
             for process in processes:
                 process.kill()
 
     def __exit__(self, *exc: object) -> None:
         if self._executor is not None:
-            processes = list((getattr(self._executor, "_processes", None) or {}).values())
+            processes = self._processes()
             self._executor.shutdown(wait=not self._alive, cancel_futures=True)
             if self._alive:
                 for process in processes:
@@ -193,21 +215,42 @@ class ProcessPoolTaskRunner(TaskRunner[PrefectTaskRunFuture[Any]]):
         super().__exit__(*exc)
 
 
+class _Interrupted(Exception):
+    """The child was interrupted before and begins no other run."""
+
+
+_interrupted = False
+
+
+def _begin_child() -> None:
+    """In the child: Ctrl-C, which a terminal sends to parent and children, ends runs and not what is between them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def _run_in_child(order: bytes) -> bytes:
     """In the child: continue the run, give its final state and the run back."""
     import asyncio
 
     from riverrun.client import journal
 
+    global _interrupted
+    if _interrupted:  # orders that were in the pipe already
+        raise _Interrupted
     task, parameters, run, context = cloudpickle.loads(order)
     with hydrated_context(context):
         args, kwargs = task.signature.split(parameters)
         life = TaskRunLife(task, args, kwargs, parameters, run=run)
-        if task.isasync:
-            asyncio.run(adrive(life))
-        else:
-            drive(life)
-        journal.flush()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            if task.isasync:
+                asyncio.run(adrive(life))
+            else:
+                with guard():
+                    drive(life)
+        finally:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            _interrupted = isinstance(life.interrupt, KeyboardInterrupt | TerminationSignal)
+            journal.flush()
         return _portable(life.state, life)
 
 
