@@ -321,12 +321,17 @@ async def apersisted() -> int:
     return await akept(1)
 
 
+async def together() -> list[int]:
+    return list(await asyncio.gather(adirect(), amiddle(1), asubflows()))
+
+
 async def awaited_alone() -> int:
     return await amiddle(1)
 
 
 ASYNC: list[Callable[[], Any]] = [
-    adirect, agathered, aretried, asubmitted, agenerators, alimits, asubflows, arolled_back, apersisted, awaited_alone,
+    adirect, agathered, aretried, asubmitted, agenerators, alimits, asubflows, arolled_back, apersisted, together,
+    awaited_alone,
 ]  # fmt: skip
 
 

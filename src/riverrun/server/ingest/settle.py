@@ -1,7 +1,8 @@
-"""Runs that a killed process left behind: their last state becomes Crashed, so that nobody waits for them.
+"""Runs that a process left behind: their last state becomes Crashed, so that nobody waits for them.
 
-A process that is killed cannot say so. When its spool was never closed, is read to its end, and its writer certainly writes
-no more, the runs whose latest state it told of and that are still on the way have ended with it. A state of another journal
+A process that is killed cannot say so, and one that ends may leave daemon threads and unfinished coroutines. When its spool
+is read to its end and its writer certainly writes no more, the runs whose latest state it told of and that are still on
+the way have ended with it. A state of another journal
 that arrives later is put in order by its time like any other, so this never overrules a process that lived on.
 """
 
@@ -24,22 +25,31 @@ from riverrun.wire.states import TYPE_CODES, StateType
 
 #: states that only a living process can leave; a Scheduled or Paused run may well wait without one, but not between retries
 _ON_THE_WAY = [TYPE_CODES[kind] for kind in (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING)]
+#: the same after a process that closed its journal itself: another one may be about to begin what it left Pending
+_UNDER_WAY = [TYPE_CODES[kind] for kind in (StateType.RUNNING, StateType.CANCELLING)]
 _CRASHED = TYPE_CODES[StateType.CRASHED]
-_MESSAGE = "The process of this run ended without a word: it was killed, or its machine stopped."
+#: by whether the process closed its journal itself
+_MESSAGES = {
+    False: "The process of this run ended without a word: it was killed, or its machine stopped.",
+    True: "The process of this run ended before the run did, which was in a daemon thread or an unfinished coroutine.",
+}
 
 
-def settle(database: Database, scope: Scope, writer: bytes, last: bytes | None = None) -> Counts:
+def settle(
+    database: Database, scope: Scope, writer: bytes, last: bytes | None = None, *, closed: bool = False
+) -> Counts:
     """Let the unfinished runs of a dead writer crash, at the instant of their last sign of life.
 
     `last` is the last record of its journal: a run that came into being there has not even entered its first state.
     """
     records = []
+    message = _MESSAGES[closed]
     with database.read() as connection:
         for kind, spec in KINDS.items():
-            for row in _left_behind(connection, scope, spec.run, spec.state, writer):
+            for row in _left_behind(connection, scope, spec, writer, _UNDER_WAY if closed else _ON_THE_WAY):
                 instant = _last_sign(connection, kind, row) + 1
-                records.append(StateRecord(kind, row.id.bytes, uuid7().bytes, _CRASHED, instant, message=_MESSAGE))
-        stillborn = None if last is None else _stillborn(connection, last)
+                records.append(StateRecord(kind, row.id.bytes, uuid7().bytes, _CRASHED, instant, message=message))
+        stillborn = None if last is None or closed else _stillborn(connection, last, message)
         if stillborn is not None:
             records.append(stillborn)
     counts = Counts()
@@ -52,7 +62,7 @@ def settle(database: Database, scope: Scope, writer: bytes, last: bytes | None =
     return counts
 
 
-def _stillborn(connection: sa.Connection, last: bytes) -> StateRecord | None:
+def _stillborn(connection: sa.Connection, last: bytes, message: str) -> StateRecord | None:
     """The end of the run that the last record made, if the store knows no state of it. A run and its first state are
     written next to each other, so only the last record of a killed process can be a run without one."""
     try:
@@ -67,7 +77,7 @@ def _stillborn(connection: sa.Connection, last: bytes) -> StateRecord | None:
     found = connection.execute(query).one_or_none()
     if found is None or found[0] is not None:
         return None
-    return StateRecord(kind, record.id, uuid7().bytes, _CRASHED, record.created + 1, message=_MESSAGE)
+    return StateRecord(kind, record.id, uuid7().bytes, _CRASHED, record.created + 1, message=message)
 
 
 def next_seq(database: Database, writer: bytes) -> int:
@@ -77,7 +87,8 @@ def next_seq(database: Database, writer: bytes) -> int:
         return connection.execute(statement).scalar() or 1
 
 
-def _left_behind(connection: sa.Connection, scope: Scope, run: sa.Table, state: sa.Table, writer: bytes) -> list[Any]:
+def _left_behind(connection: sa.Connection, scope: Scope, spec: Any, writer: bytes, types: list[int]) -> list[Any]:
+    run, state = spec.run, spec.state
     writer_key = sa.select(journal_writer.c.key).where(journal_writer.c.id == UUID(bytes=writer)).scalar_subquery()
     query = (
         sa.select(run.c.id, run.c.key, run.c.state_timestamp)
@@ -85,9 +96,11 @@ def _left_behind(connection: sa.Connection, scope: Scope, run: sa.Table, state: 
         .where(
             run.c.workspace_id == scope.workspace_id,
             sa.or_(
-                run.c.state_type.in_(_ON_THE_WAY),
+                run.c.state_type.in_(types),
                 sa.and_(run.c.state_type == TYPE_CODES[StateType.SCHEDULED], run.c.state_name == "AwaitingRetry"),
             ),
+            # a task run whose upstream failed stays so
+            sa.or_(run.c.state_name.is_(None), run.c.state_name != "NotReady"),
             state.c.writer_key == writer_key,
         )
         .order_by(run.c.key)

@@ -82,8 +82,8 @@ def _ingest_spool(database: Database, spool: Spool, scope: Scope, counts: Counts
         if done - freed >= _RELEASE_EVERY:
             spool.release(done)
             freed = done
-    if finished and dead and spool.closed_at is None:
-        counts.add(settle(database, scope, spool.writer, spool.last_payload()))
+    if finished and dead:
+        counts.add(settle(database, scope, spool.writer, spool.last_payload(), closed=spool.closed_at is not None))
     if done or dead:
         spool.release(done)
     return finished
