@@ -215,3 +215,26 @@ def final_names(records, kind):
         if isinstance(record, kind):
             record.name = later.get(record.id, record.name)
             yield record
+
+
+def test_parts_of_a_result_come_from_its_run() -> None:
+    @task
+    def pair():
+        return "a word", ["a", "list"], 2, context.TaskRunContext.get().task_run
+
+    @task
+    def table():
+        return {"name": "Fred", "run": context.TaskRunContext.get().task_run}
+
+    @task
+    def inputs(x):
+        return inputs_of_this_run()
+
+    @flow
+    def main():
+        word, items, small, run = pair()
+        row = table()
+        return [inputs(x)["x"] for x in (word, items, small, row["name"])], str(run.id), str(row["run"].id)
+
+    got, pair_id, table_id = main()
+    assert got == [[("task_run", pair_id)], [("task_run", pair_id)], [], [("task_run", table_id)]]

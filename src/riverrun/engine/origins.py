@@ -4,15 +4,16 @@ Bounded in memory however many runs there are, and never wrong: a value is forgo
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import Enum
+from itertools import islice
 from sys import getsizeof
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 from weakref import ref
 
-from riverrun.engine.nesting import ANNOTATION, ITEMS, LEAVES, MAPPING, OBJECT, fields_of, kind_of
+from riverrun.engine.nesting import ANNOTATION, ITEMS, LEAF, LEAVES, MAPPING, OBJECT, fields_of, kind_of
 from riverrun.states import NONE_RESULT
 from riverrun.utilities.annotations import opaque, quote
 from riverrun.utilities.collections import FutureBase
@@ -32,6 +33,8 @@ _UNTRACKABLE: Final[frozenset[type]] = frozenset(
 _SMALL_BYTES = 64 * 1024
 _SMALL_KEPT = 1_000
 _LARGE_KEPT = 8
+#: how many parts of a value are looked at
+_PARTS = 100
 
 
 class Origins:
@@ -49,7 +52,23 @@ class Origins:
         self._large: deque[int] = deque()
 
     def track(self, value: Any, run_id: UUID, input_type: str = "task_run") -> None:
-        """Remember that the run returned `value`."""
+        """Remember that the run returned `value`, and with it the first 100 of its parts: results are often unpacked."""
+        origin: Origin = (input_type, run_id.bytes, None)
+        self._note(value, origin)
+        kind = kind_of(type(value))
+        if kind == LEAF:
+            return
+        parts: Iterable[Any] = ()
+        if kind == ITEMS:
+            parts = value
+        elif kind == MAPPING:
+            parts = value.values()
+        elif kind == OBJECT:
+            parts = fields_of(value)
+        for part in islice(parts, _PARTS):
+            self._note(part, origin)
+
+    def _note(self, value: Any, origin: Origin) -> None:
         kind = type(value)
         if kind in _UNTRACKABLE or _is_shared(value, kind):
             return
@@ -59,11 +78,15 @@ class Origins:
         except TypeError:
             held, weak = value, False
         key = id(value)
+        known = self._entries.get(key)
+        if known is not None and known[0] is value:
+            self._entries[key] = (value, False, origin)  # its place in the ring stays
+            return
         ring, limit = self._small, _SMALL_KEPT
         if not weak and _weight(value, kind) >= _SMALL_BYTES:
             ring, limit = self._large, _LARGE_KEPT
         # Each step is atomic under the GIL; threads that interleave here can only forget an entry early.
-        self._entries[key] = (held, weak, (input_type, run_id.bytes, None))
+        self._entries[key] = (held, weak, origin)
         ring.append(key)
         if len(ring) > limit:
             self._entries.pop(ring.popleft(), None)
@@ -90,11 +113,11 @@ class Origins:
                 if kind == ANNOTATION and not isinstance(node, (quote, opaque)):
                     below.append(node.unwrap())
                 elif kind == ITEMS:
-                    below.extend(part for part, _ in zip(node, range(100), strict=False))
+                    below.extend(islice(node, _PARTS))
                 elif kind == MAPPING:
-                    below.extend(part for part, _ in zip(node.values(), range(100), strict=False))
+                    below.extend(islice(node.values(), _PARTS))
                 elif kind == OBJECT:
-                    below.extend(fields_of(node)[:100])
+                    below.extend(fields_of(node)[:_PARTS])
             if not below:
                 return
             level = below
@@ -111,12 +134,14 @@ def track(context: "FlowRunContext", value: Any, run_id: UUID, input_type: str =
 
 
 def _is_shared(value: Any, kind: type[Any]) -> bool:
-    """Whether Python may hand the same object to unrelated code: small integers, interned strings, empty singletons."""
+    """Whether Python hands the same object to unrelated code: small integers, single letters, empty singletons.
+
+    Of longer strings that are written out in the source there may be one object, too. They count all the same: most strings
+    come from elsewhere, and an arrow too few hides more than one too many.
+    """
     if kind is int:
         return bool(-6 < value < 257)
-    if kind is str:
-        return len(value) < 2 or (len(value) <= 64 and value.isascii() and value.replace("_", "a").isalnum())
-    if kind is bytes:
+    if kind is str or kind is bytes:
         return len(value) < 2
     if kind is tuple or kind is frozenset:
         return not value
