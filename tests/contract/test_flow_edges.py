@@ -134,6 +134,26 @@ def test_a_task_submitted_just_before_the_flow_fails_still_runs(colour: Colour):
     assert ran == [1, 1]
 
 
+@riverrun_only("a run that is struck while it waits for its next attempt is told to its hooks as well")
+def test_struck_between_two_attempts():
+    told = []
+
+    @flow(retries=1, retry_delay_seconds=60, on_crashed=[lambda flow, run, state: told.append(state.name)])
+    async def fails():
+        running.get_loop().call_later(0.05, running.cancel)
+        raise ValueError("first")
+
+    async def main():
+        nonlocal running
+        running = asyncio.ensure_future(fails())
+        await running
+
+    running: asyncio.Future[None]
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(main())
+    assert told == ["Crashed"]
+
+
 # -- names and options -------------------------------------------------------------------------------------------------
 
 

@@ -158,7 +158,7 @@ class FlowRunLife:
                 yield wait
                 if wait.error is not None:
                     self._record_created()
-                    self._crash(wait.error)
+                    yield from self._end_struck(wait.error)
                     return
             not_ready = inputs.first_not_completed(self.parameters, self.upstream) if self.upstream else None
             if self.upstream and not_ready is None:
@@ -274,8 +274,7 @@ class FlowRunLife:
                 error = finish.error
                 yield Do(runner.finish, error, interruptible=True)
             if error is not None and not isinstance(error, Exception):
-                self._crash(error)
-                yield from run_hooks(self._hooks(self.state.type), (flow, run, self.state), self.logger)
+                yield from self._end_struck(error)
                 return
             if error is None:
                 yield from self._take_value(call.value)
@@ -298,7 +297,7 @@ class FlowRunLife:
                 sleep = Sleep(max((retry_at - instant).total_seconds(), 0) if retry_at is not None else 0)
                 yield sleep
                 if sleep.error is not None:
-                    self._crash(sleep.error)
+                    yield from self._end_struck(sleep.error)
                     return
                 runner._giving_up = False
                 continue
@@ -337,7 +336,7 @@ class FlowRunLife:
             yield do
             if do.error is not None:
                 if not isinstance(do.error, Exception):
-                    self._crash(do.error)
+                    yield from self._end_struck(do.error)
                     return
                 state.message = f"The flow ran, but its result was not kept: {do.error}"
                 self.logger.error("%s", state.message)
@@ -376,6 +375,10 @@ class FlowRunLife:
         self.interrupt = self.error = strip(error)
         self._enter(exception_to_crashed_state_sync(error))
         self.logger.error("Crash detected! %s", self.state.message)
+
+    def _end_struck(self, error: BaseException) -> Steps:
+        self._crash(error)
+        yield from run_hooks(self._hooks(self.state.type), (self.flow, self.run, self.state), self.logger)
 
     def crashed(self, error: BaseException) -> None:
         """Write the end state at once: the steps are broken."""
