@@ -42,7 +42,7 @@ class Home:
     @contextmanager
     def store(self, *, notes: bool = False) -> Iterator[LocalStore]:
         """The store after everything was ingested; `notes`: it has to tell of something."""
-        with temporary_settings({"home": self.path}), open_store() as opened:
+        with temporary_settings({"home": self.path}), open_store(seconds=60) as opened:
             assert bool(opened.notes) == notes, opened.notes
             yield opened
 

@@ -8,15 +8,19 @@ import contextlib
 import errno
 import mmap
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 #: File systems on which a preallocated, mapped page can always be written: local ones that write in place.
 _MAPPABLE: Final = frozenset({"ext2", "ext3", "ext4", "xfs", "f2fs", "tmpfs", "ramfs", "overlay"})
 _NOT_SUPPORTED: Final = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENODEV})
 _MADV_POPULATE_WRITE: Final = 23
 _TOUCHED_AT_ONCE: Final = 1 << 18
+
+#: since Python 3.13 a mapping need not keep a descriptor of its own, which it would close by number
+_NO_DESCRIPTOR: Final[dict[str, Any]] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
 
 
 def identity_of(fd: int) -> tuple[int, int]:
@@ -94,7 +98,8 @@ class MappedSegment:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             os.posix_fallocate(self._fd, 0, capacity)
-            self._map = mmap.mmap(self._fd, capacity, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+            protection = mmap.PROT_READ | mmap.PROT_WRITE
+            self._map = mmap.mmap(self._fd, capacity, mmap.MAP_SHARED, protection, **_NO_DESCRIPTOR)
         except BaseException:
             os.close(self._fd)
             path.unlink()
