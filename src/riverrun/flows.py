@@ -4,26 +4,23 @@
 in a run stands in `engine.flow_run`.
 """
 
-import copy
 import inspect
-from collections.abc import Callable, Iterable, Sequence
-from functools import update_wrapper
-from types import MethodType
-from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
 from riverrun.base.config import settings
 from riverrun.base.errors import InvalidNameError
 from riverrun.engine.flow_run import FlowRunLife
-from riverrun.engine.options import check_count, check_hooks, check_run_name, check_seconds, colour
-from riverrun.engine.parameters import Signature, validate
+from riverrun.engine.options import check_count, check_hooks, check_run_name, check_seconds
+from riverrun.engine.parameters import validate
 from riverrun.engine.run import arun_flow, run_flow
+from riverrun.runnable import Runnable
 from riverrun.task_runners.threads import ThreadPoolTaskRunner
-from riverrun.tasks import Task, being_drawn
+from riverrun.tasks import Task
 from riverrun.utilities.annotations import NotSet
 
 if TYPE_CHECKING:
     from riverrun.context import FlowRunContext
-    from riverrun.states import State
     from riverrun.task_runners import TaskRunner
 
 P = ParamSpec("P")
@@ -35,12 +32,14 @@ Hook = Callable[..., Any]
 _BANNED_IN_NAMES = ("/", "%", "&", ">", "<")
 
 
-class Flow(Generic[P, R]):
+class Flow(Runnable[P, R]):
     """A function whose calls are flow runs. Made by `@flow`.
 
     Raises TypeError or ValueError for options that make no sense, InvalidNameError for a name with one of / % & > <,
     ReservedArgumentError for parameters named `return_state` or `wait_for`.
     """
+
+    kind = "flow"
 
     def __init__(
         self,
@@ -65,26 +64,17 @@ class Flow(Generic[P, R]):
         on_crashed: Sequence[Hook] | None = None,
         on_running: Sequence[Hook] | None = None,
     ) -> None:
-        self.isclassmethod = isinstance(fn, classmethod)
-        self.isstaticmethod = isinstance(fn, staticmethod)
-        if isinstance(fn, classmethod | staticmethod):
-            fn = cast("Callable[P, R]", fn.__func__)
-        if not callable(fn):
-            raise TypeError(f"'fn' must be callable, not {fn!r}; @flow decorates a function")
+        self._wrap(fn, description)
+        fn = self.fn
         if name is not None and not isinstance(name, str):
             raise TypeError(
                 f"Expected string for flow parameter 'name'; got {type(name).__name__} instead."
                 + (" Perhaps you meant to call it? e.g. '@flow(name=get_flow_run_name())'" if callable(name) else "")
             )
-        self.fn: Callable[P, R] = fn
-        update_wrapper(self, fn)
-        self.isasync, self.isgenerator = colour(fn)
         self.name = name or getattr(fn, "__name__", type(fn).__name__).replace("_", "-").replace(
             "<lambda>", "unknown-lambda"
         )
         _check_name(self.name)
-        self.description = description or inspect.getdoc(fn)
-        self.signature = Signature(fn, reserved=("return_state", "wait_for"))
         check_run_name("flow_run_name", flow_run_name, f"flow {self.name!r}")
         hooks = {
             "on_completion": on_completion,
@@ -122,11 +112,8 @@ class Flow(Generic[P, R]):
         self._task: Task[Any, Any] | None = None
         self._parameters: Any = None
 
-    on_completion_hooks: list[Hook]
-    on_failure_hooks: list[Hook]
     on_cancellation_hooks: list[Hook]
     on_crashed_hooks: list[Hook]
-    on_running_hooks: list[Hook]
 
     # -- options -----------------------------------------------------------------------------------------------------
 
@@ -140,11 +127,6 @@ class Flow(Generic[P, R]):
     @version.setter
     def version(self, version: str | None) -> None:
         self._version = version
-
-    @property
-    def ismethod(self) -> bool:
-        """Whether the flow wraps a bound method."""
-        return isinstance(self.fn, MethodType)
 
     def with_options(self, **options: Any) -> "Flow[P, R]":
         """A copy of the flow with some options replaced; the options are those of `@flow`.
@@ -182,16 +164,6 @@ class Flow(Generic[P, R]):
             kept[option] = value
         return type(self)(self.fn, **kept)
 
-    def on_completion(self, fn: T) -> T:
-        """Add a hook `fn(flow, flow_run, state)` for runs that complete."""
-        self.on_completion_hooks.append(fn)
-        return fn
-
-    def on_failure(self, fn: T) -> T:
-        """Add a hook `fn(flow, flow_run, state)` for runs that fail."""
-        self.on_failure_hooks.append(fn)
-        return fn
-
     def on_cancellation(self, fn: T) -> T:
         """Add a hook `fn(flow, flow_run, state)` for runs that are cancelled."""
         self.on_cancellation_hooks.append(fn)
@@ -200,11 +172,6 @@ class Flow(Generic[P, R]):
     def on_crashed(self, fn: T) -> T:
         """Add a hook `fn(flow, flow_run, state)` for runs that crash."""
         self.on_crashed_hooks.append(fn)
-        return fn
-
-    def on_running(self, fn: T) -> T:
-        """Add a hook `fn(flow, flow_run, state)` for runs that begin an attempt."""
-        self.on_running_hooks.append(fn)
         return fn
 
     @property
@@ -232,82 +199,22 @@ class Flow(Generic[P, R]):
 
     # -- running -----------------------------------------------------------------------------------------------------
 
-    def __get__(self, instance: Any, owner: Any) -> "Flow[P, R]":
-        """Bind to an instance or class, as functions do."""
-        if self.isstaticmethod:
-            return self
-        target = owner if self.isclassmethod else instance
-        if target is None:
-            return self
-        bound = copy.copy(self)
-        bound.fn = MethodType(self.fn, target)
-        bound.signature = Signature(bound.fn, reserved=("return_state", "wait_for"))
-        return bound
+    def _life(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], parameters: dict[str, Any], wait_for: Any
+    ) -> FlowRunLife:
+        return FlowRunLife(self, args, kwargs, parameters, wait_for)
 
-    @overload
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    def _driver(self) -> Callable[[Any], None]:
+        return run_flow
 
-    # a ParamSpec allows no keywords beside it, so calls with `return_state` or `wait_for` give up checking the arguments
-    @overload
-    def __call__(self, *args: Any, return_state: Literal[True], wait_for: Any = None, **kwargs: Any) -> "State[R]": ...
-
-    @overload
-    def __call__(self, *args: Any, return_state: Literal[False] = False, wait_for: Any = None, **kwargs: Any) -> R: ...
-
-    def __call__(  # type: ignore[misc] # P can't have the reserved names: making the flow checks that
-        self, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any
-    ) -> Any:
-        """Run the flow here and now; a coroutine for an async flow.
-
-        Gives the function's result (or raises its exception), or with `return_state=True` the run's final state.
-        """
-        parameters = self.signature.bind(args, kwargs)
-        picture = being_drawn()
-        if picture is not None:
-            # a subflow in a picture is one node
-            return picture.track_viz_task(self.isasync, self.name, parameters)
-        if self.isgenerator:
-            from riverrun.engine.streams import astream, refuse_return_state, stream
-
-            if return_state:
-                refuse_return_state(f"Flow {self.name!r}")
-            start = astream if self.isasync else stream
-            return start(lambda: FlowRunLife(self, args, kwargs, parameters, wait_for))
-        if self.isasync:
-            return self._acall(args, kwargs, parameters, wait_for, return_state)
-        life = FlowRunLife(self, args, kwargs, parameters, wait_for)
-        run_flow(life)
-        error, value = life.verdict(return_state)
-        if error is not None:
-            raise error
-        return value
-
-    async def _acall(
-        self,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        parameters: dict[str, Any],
-        wait_for: Any,
-        return_state: bool,
-    ) -> Any:
-        life = FlowRunLife(self, args, kwargs, parameters, wait_for)
-        await arun_flow(life)
-        error, value = life.verdict(return_state)
-        if error is not None:
-            raise error
-        return value
+    def _adriver(self) -> Callable[[Any], Coroutine[Any, Any, None]]:
+        return arun_flow
 
     def as_task(self) -> Task[Any, Any]:
         """The task that stands for runs of this flow inside other flows."""
         if self._task is None:
             self._task = Task(self.fn, name=self.name, version=self.version)
         return self._task
-
-    def prints_to_log(self, parent: "FlowRunContext | None") -> bool:
-        """Whether `print` in this flow goes to the run's log: the option, else the parent run's, else the setting."""
-        if self.log_prints is not None:
-            return self.log_prints
-        return parent.log_prints if parent is not None else settings().logging_log_prints
 
     def persists(self, parent: "FlowRunContext | None") -> bool:
         """Whether results are kept: the option, else the parent run's, else the settings."""
@@ -343,17 +250,6 @@ class Flow(Generic[P, R]):
         from riverrun.visualize import aflow_picture
 
         return (await aflow_picture(self, self.signature.bind(args, kwargs))).to_mermaid()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in {"signature", "__wrapped__"}}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self.__wrapped__ = self.fn
-        self.signature = Signature(self.fn, reserved=("return_state", "wait_for"))
-
-    def __repr__(self) -> str:
-        return f"<Flow {self.name!r}>"
 
 
 def _check_name(name: str) -> None:

@@ -72,7 +72,6 @@ def run_task_sync(
     """As `run_task`, for a task that is neither async nor a generator."""
     with hydrated_context(context):
         life = _life(task, task_run_id, task_run, parameters, wait_for, dependencies)
-        _open(life)
         if gate.depth or not in_main_thread():
             drive(life)
         else:
@@ -96,7 +95,6 @@ async def run_task_async(
     """As `run_task`, for an async task that is no generator."""
     with hydrated_context(context):
         life = _life(task, task_run_id, task_run, parameters, wait_for, dependencies)
-        _open(life)
         await engine.arun_task(life)
     error, value = life.verdict(return_type == "state")
     if error is not None:
@@ -146,6 +144,7 @@ def _life(
     wait_for: Iterable[Any] | None,
     dependencies: dict[str, set[RunInput]] | None,
 ) -> TaskRunLife:
+    """The life of the call, on record."""
     complete = task.signature.complete(parameters or {})
     args, kwargs = task.signature.split(complete)
     life = TaskRunLife(task, args, kwargs, complete, wait_for, origins=dependencies)
@@ -153,12 +152,8 @@ def _life(
         life.run = task_run
     elif task_run_id is not None:
         life.run.id = task_run_id
-    return life
-
-
-def _open(life: TaskRunLife) -> None:
-    again = life.run.state is not None
-    if again:  # it is on record already: only that it is Pending once more is news
+    if life.run.state is not None:  # it is on record already: only that it is Pending once more is news
         journal.append(record.move(life.run, life.state))
     else:
         life.open()
+    return life

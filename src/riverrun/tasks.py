@@ -5,13 +5,11 @@ in a run stands in `engine.task_run`.
 """
 
 import inspect
-import sys
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import timedelta
-from functools import update_wrapper
 from types import MethodType
-from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, cast, overload
 
 from riverrun.base.backoff import exponential_backoff
 from riverrun.base.config import settings
@@ -26,11 +24,11 @@ from riverrun.engine.options import (
     check_hooks,
     check_run_name,
     check_seconds,
-    colour,
 )
 from riverrun.engine.parameters import BoundSignature, Signature
 from riverrun.engine.run import arun_task, run_task
 from riverrun.engine.task_run import TaskRunLife
+from riverrun.runnable import Runnable, being_drawn
 from riverrun.utilities.annotations import NotSet
 from riverrun.wire.runs import RunPolicy
 
@@ -55,12 +53,14 @@ def task_input_hash(context: Any, arguments: dict[str, Any]) -> str | None:
     return hash_objects(context.task.task_key, context.task.fn.__code__.co_code.hex(), arguments)
 
 
-class Task(Generic[P, R]):
+class Task(Runnable[P, R]):
     """A function whose calls are task runs. Made by `@task`.
 
     Raises TypeError or ValueError for options that make no sense, ReservedArgumentError for parameters named
     `return_state` or `wait_for`.
     """
+
+    kind = "task"
 
     def __init__(
         self,
@@ -93,18 +93,9 @@ class Task(Generic[P, R]):
         viz_return_value: Any = None,
         asset_deps: Sequence[Any] | None = None,
     ) -> None:
-        self.isclassmethod = isinstance(fn, classmethod)
-        self.isstaticmethod = isinstance(fn, staticmethod)
-        if isinstance(fn, classmethod | staticmethod):
-            fn = cast("Callable[P, R]", fn.__func__)
-        if not callable(fn):
-            raise TypeError(f"'fn' must be callable, not {fn!r}; @task decorates a function")
-        self.fn: Callable[P, R] = fn
-        update_wrapper(self, fn)
-        self.isasync, self.isgenerator = colour(fn)
+        self._wrap(fn, description)
+        fn = self.fn
         self.name = name or getattr(fn, "__name__", None) or type(fn).__name__
-        self.description = description or inspect.getdoc(fn)
-        self.signature = Signature(fn, reserved=("return_state", "wait_for"))
         self.tags: set[str] = set(tags or ())
         self.version = version
         called = getattr(fn, "__name__", None) or type(fn).__name__
@@ -234,11 +225,6 @@ class Task(Generic[P, R]):
         self._policy_was_set = True
 
     @property
-    def ismethod(self) -> bool:
-        """Whether the task wraps a bound method."""
-        return isinstance(self.fn, MethodType)
-
-    @property
     def source_code(self) -> str | None:
         """The source of the function, None where there is none to be read."""
         try:
@@ -303,22 +289,7 @@ class Task(Generic[P, R]):
         unbound = cast("MethodType", self.fn).__func__
         return type(self)(unbound, version=self.version, **kept)._bound(bound_to)
 
-    # -- hooks as decorators -----------------------------------------------------------------------------------------
-
-    def on_completion(self, fn: T) -> T:
-        """Add a hook `fn(task, run, state)` for runs that complete."""
-        self.on_completion_hooks.append(fn)
-        return fn
-
-    def on_failure(self, fn: T) -> T:
-        """Add a hook `fn(task, run, state)` for runs that fail."""
-        self.on_failure_hooks.append(fn)
-        return fn
-
-    def on_running(self, fn: T) -> T:
-        """Add a hook `fn(task, run, state)` for runs that begin an attempt."""
-        self.on_running_hooks.append(fn)
-        return fn
+    # -- hooks of a task's transaction as decorators ------------------------------------------------------------------
 
     def on_commit(self, fn: T) -> T:
         """Add a hook `fn(transaction)` for when the transaction of a run commits."""
@@ -332,79 +303,26 @@ class Task(Generic[P, R]):
 
     # -- running -----------------------------------------------------------------------------------------------------
 
-    def __get__(self, instance: Any, owner: Any) -> "Task[P, R]":
-        """Bind to an instance or class, as functions do."""
-        if self.isstaticmethod:
-            return self
-        target = owner if self.isclassmethod else instance
-        if target is None:
-            return self
-        return self._bound(target)
-
-    def _bound(self, target: Any) -> "Task[P, R]":
-        bound = object.__new__(type(self))
-        bound.__dict__.update(self.__dict__)
-        bound.fn = MethodType(self.fn, target)
-        bound.signature = BoundSignature(self.signature, target)
-        return bound
-
-    @overload
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
-
-    # a ParamSpec allows no keywords beside it, so calls with `return_state` or `wait_for` give up checking the arguments
-    @overload
-    def __call__(self, *args: Any, return_state: Literal[True], wait_for: Any = None, **kwargs: Any) -> "State[R]": ...
-
-    @overload
-    def __call__(self, *args: Any, return_state: Literal[False] = False, wait_for: Any = None, **kwargs: Any) -> R: ...
-
-    def __call__(  # type: ignore[misc] # P can't have the reserved names: making the task checks that
-        self, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any
-    ) -> Any:
-        """Run the task here and now; a coroutine for an async task.
-
-        Gives the function's result (or raises its exception), or with `return_state=True` the run's final state.
-        """
-        parameters = self.signature.bind(args, kwargs)
-        picture = being_drawn()
-        if picture is not None:
-            return picture.track_viz_task(self.isasync, self.name, parameters, viz_return_value=self.viz_return_value)
-        if self.isgenerator:
-            from riverrun.engine.streams import astream, refuse_return_state, stream
-
-            if return_state:
-                refuse_return_state(f"Task {self.name!r}")
-            start = astream if self.isasync else stream
-            return start(lambda: TaskRunLife(self, args, kwargs, parameters, wait_for))
-        if self.isasync:
-            return self._acall(args, kwargs, parameters, wait_for, return_state)
+    def _life(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], parameters: dict[str, Any], wait_for: Any
+    ) -> TaskRunLife:
         life = TaskRunLife(self, args, kwargs, parameters, wait_for)
         life.open()
-        if gate.depth or not in_main_thread():
-            drive(life)  # here and not a call further down: tasks that call tasks need the depth of the stack
-        else:
-            run_task(life)
-        error, value = life.verdict(return_state)
-        if error is not None:
-            raise error
-        return value
+        return life
 
-    async def _acall(
-        self,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        parameters: dict[str, Any],
-        wait_for: Any,
-        return_state: bool,
-    ) -> Any:
-        # the run comes into being when this is awaited
-        life = TaskRunLife(self, args, kwargs, parameters, wait_for)
-        life.open()
-        await arun_task(life)
-        error, value = life.verdict(return_state)
-        if error is not None:
-            raise error
-        return value
+    def _driver(self) -> Callable[[Any], None]:
+        return drive if gate.depth or not in_main_thread() else run_task
+
+    def _adriver(self) -> Callable[[Any], Coroutine[Any, Any, None]]:
+        return arun_task
+
+    def _draw(self, picture: Any, parameters: dict[str, Any]) -> Any:
+        return picture.track_viz_task(self.isasync, self.name, parameters, viz_return_value=self.viz_return_value)
+
+    def _bound_signature(self, target: Any, method: Callable[..., Any]) -> Signature:
+        # the object is an input like others: it belongs into cache keys and lineage
+        del method
+        return BoundSignature(self.signature, target)
 
     def submit(self, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any) -> Any:
         """Hand a run to the flow's task runner and go on: a future, or with `return_state=True` the final state.
@@ -453,12 +371,6 @@ class Task(Generic[P, R]):
             )
         return context.task_runner
 
-    def prints_to_log(self, context: FlowRunContext | None) -> bool:
-        """Whether `print` in this task goes to the run's log: the task's option, else the flow run's, else the setting."""
-        if self.log_prints is not None:
-            return self.log_prints
-        return context.log_prints if context is not None else settings().logging_log_prints
-
     def persists(self, around: FlowRunContext | TaskRunContext | None) -> bool:
         """Whether results are kept: the task's option, else the setting for tasks, else as the run around, else by default."""
         if self.persist_result is not None:
@@ -468,30 +380,6 @@ class Task(Generic[P, R]):
         if chosen is not None:
             return chosen
         return current.results_persist_by_default if around is None else around.persist_result
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = {name: value for name, value in self.__dict__.items() if name not in {"signature", "__wrapped__"}}
-        if isinstance(self.signature, BoundSignature):
-            state["fn"], state["bound_to"] = self.fn.__func__, self.signature.target  # type: ignore[attr-defined]
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        fn, target = state["fn"], state.pop("bound_to", None)
-        self.__dict__.update(state)
-        self.__wrapped__ = fn
-        self.signature = Signature(fn, reserved=("return_state", "wait_for"))
-        if target is not None:
-            self.fn, self.signature = MethodType(fn, target), BoundSignature(self.signature, target)
-
-    def __repr__(self) -> str:
-        return f"<Task {self.name!r}>"
-
-
-def being_drawn() -> Any:
-    """The module `visualize` while a picture of the flow is drawn, else None: calls then leave nodes instead of runs."""
-    # a picture can only be drawn where the module has been imported
-    visualize = sys.modules.get("riverrun.visualize")
-    return None if visualize is None or visualize.get_task_viz_tracker() is None else visualize
 
 
 #: options for which None says something

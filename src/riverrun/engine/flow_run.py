@@ -145,11 +145,8 @@ class FlowRunLife:
 
     # -- what happens ------------------------------------------------------------------------------------------------
 
-    def open(self) -> None:
-        """Nothing yet: the run is recorded when its upstream is done and its parameters are known."""
-
     def live(self) -> Steps:
-        """The steps, for a driver."""
+        """The steps, for a driver. The run is recorded when its upstream is done and its parameters are known."""
         flow_before, task_before = FlowRunContext.var.get(), TaskRunContext.var.get()
         transaction_before = active_transaction()
         try:

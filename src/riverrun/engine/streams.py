@@ -34,7 +34,6 @@ def stream(make_life: Callable[[], Any]) -> Generator[Any, Any, Any]:
         section.enter()
         life = context.run(make_life)
         life.streamed = True
-        context.run(life.open)
         steps = context.run(life.live)
         effect = context.run(next, steps)
         while True:
@@ -173,7 +172,6 @@ async def astream(make_life: Callable[[], Any]) -> AsyncGenerator[Any, Any]:
     context = copy_context()
     life = context.run(make_life)
     life.streamed = True
-    context.run(life.open)
     steps = context.run(life.live)
     try:
         effect = context.run(next, steps)
