@@ -191,9 +191,23 @@ def _long_chain() -> None:
             )
 
 
+_holds_opening = False
+
+
 def _before_fork() -> None:
+    global _holds_opening
+    # A thread that is opening the journal imports modules for it, and a child that is forked during an import would wait
+    # for that module for ever. It is given its time to finish.
+    _holds_opening = _opening.acquire(timeout=1)
     if _journal is not None:
         _journal.before_fork()
+
+
+def _after_fork_in_parent() -> None:
+    global _holds_opening
+    if _holds_opening:
+        _holds_opening = False
+        _opening.release()
 
 
 def _after_fork_in_child() -> None:
@@ -205,5 +219,7 @@ def _after_fork_in_child() -> None:
             _sink = _process
 
 
-os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)
+os.register_at_fork(
+    before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
+)
 atexit.register(close)
