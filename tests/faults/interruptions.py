@@ -381,8 +381,11 @@ class Rounds:
                 signal.setitimer(timer, 0)
         except BaseException as error:  # noqa: BLE001 - the outcome
             outcome = error
-        if timer != KILLER:
-            signal.setitimer(timer, 0)
+        try:
+            if timer != KILLER:
+                signal.setitimer(timer, 0)
+        except BaseException as error:  # noqa: BLE001 - it struck while it was switched off; it strikes only once
+            outcome = outcome or error
         return outcome
 
     def killer(self, call: Callable[[], Any], delay: float) -> None:
