@@ -24,7 +24,9 @@ def user_traceback(tb: TracebackType | None) -> TracebackType | None:
         return tb
     result: TracebackType | None = None
     for step in reversed(frames):
-        result = TracebackType(result, step.tb_frame, step.tb_lasti, step.tb_lineno)
+        # a signal may strike at an instruction that belongs to no line
+        line = step.tb_lineno or step.tb_frame.f_code.co_firstlineno
+        result = TracebackType(result, step.tb_frame, step.tb_lasti, line)
     return result
 
 
