@@ -340,6 +340,9 @@ class TestPermits:
         assert pool.running == 0
         leave.set()
 
+    # A strike may pass to a thread that is being started by the one that is struck (thread_calls._aimed); it dies unborn,
+    # which Python reports.
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
     def test_random_nests_of_deadlines_leave_no_permit_behind(self):
         seed = random.randrange(2**32)
         print("seed", seed)

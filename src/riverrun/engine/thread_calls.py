@@ -12,6 +12,7 @@ import time
 from _thread import LockType, allocate_lock
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
+from functools import partial
 from types import CodeType
 from typing import Any, NamedTuple
 
@@ -172,8 +173,8 @@ class _Call:
                 self.wake.release()
         _abandoned.discard(self)
         self.ended.set()
-        if struck:
-            _send(self.ident, None)  # a strike that is still on its way must not hit the thread's next call
+        if struck and self.ident is not None:
+            _aimed(self.ident, None)()  # a strike that is still on its way must not hit the thread's next call
 
     def strike(self) -> bool:
         """Send the exception, or call off what the call waits for; False while it is in riverrun's own code."""
@@ -187,11 +188,11 @@ class _Call:
                     if inner.wake.locked():
                         inner.wake.release()
                 return True
-            if self.ident is None or not is_at_user_code(self.ident, _Call.__call__.__code__):
+            if self.ident is None:
                 return False
-            self.struck = True
-            _send(self.ident, DeadlineSignal)
-            return True
+            send = _aimed(self.ident, DeadlineSignal)
+            self.struck = is_at_user_code(self.ident, _Call.__call__.__code__) and bool(send())
+            return self.struck
 
     def leave(self) -> None:
         """The waiter goes on: with the seat's permit, or with a new one if this call goes on without it."""
@@ -310,27 +311,29 @@ def _keep_striking() -> None:
 
 def strike_thread(ident: int, kind: type[BaseException], caller: CodeType) -> bool:
     """Raise `kind` in another thread if it stands in user code that `caller` called; False if it does not just now."""
-    if not is_at_user_code(ident, caller):
-        return False
-    _send(ident, kind)
-    return True
+    send = _aimed(ident, kind)
+    return is_at_user_code(ident, caller) and bool(send())
 
 
 def take_strike_back(ident: int) -> None:
     """Let a strike at this thread that has not hit yet never hit."""
     if sys.modules.get("ctypes") is not None:  # else nobody has ever struck
-        _send(ident, None)
+        _aimed(ident, None)()
 
 
-def _send(ident: int | None, kind: type[BaseException] | None) -> None:
-    """Raise `kind` in a thread at its next bytecode; None takes back what has not been raised yet."""
+def _aimed(ident: int, kind: type[BaseException] | None) -> Callable[[], int]:
+    """What raises `kind` in a thread at its next bytecode (None: takes back what has not been raised yet) when called.
+
+    Made before the thread is looked at, so that next to nothing lies between the look and the strike: a thread that starts
+    another just then passes the strike on to it (CPython lends a new thread the identity of its maker for a moment).
+    """
     import ctypes
 
-    target = ctypes.c_ulong(ident or 0)
-    if kind is None:
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(target, None)
-    else:
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(target, ctypes.py_object(kind))
+    return partial(
+        ctypes.pythonapi.PyThreadState_SetAsyncExc,
+        ctypes.c_ulong(ident),
+        None if kind is None else ctypes.py_object(kind),
+    )
 
 
 def _forget_calls() -> None:
