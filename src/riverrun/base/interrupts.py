@@ -29,6 +29,7 @@ class Gate:
     """State of the main thread. Only the main thread (and its signal handlers) writes it."""
 
     __slots__ = (
+        "asynchronous",
         "before_tasks",
         "delivered",
         "depth",
@@ -51,8 +52,10 @@ class Gate:
         self.struck: BaseException | None = None
         #: whether one of those cancellations has arrived
         self.delivered = False
-        #: how many guards are active (nested runs, and async runs beside each other)
+        #: how many guards are active: one, or several async runs beside each other
         self.depth = 0
+        #: whether the guard that owns the handlers is an async run's
+        self.asynchronous = False
         #: the asyncio tasks of the outermost async runs in the main thread, with their loops
         self.tasks: dict[asyncio.Task[Any], asyncio.AbstractEventLoop] = {}
         #: whether the gate was open when the first of `tasks` came
@@ -216,12 +219,19 @@ class guard:  # noqa: N801 - used like a function
     def __enter__(self) -> None:
         if not in_main_thread():
             return
-        if not gate.depth:
-            gate.pending = gate.struck = None
-            gate.open = False
-            _install(asynchronous=self._asynchronous)
+        if gate.depth:
+            # A run inside another ends before it and need not count; counting would not be safe where the gate is open.
+            # Only async runs side by side on one loop may outlive the first of them, and there the gate is closed.
+            if self._asynchronous and gate.asynchronous:
+                gate.depth += 1
+                self._active = True
+            return
+        gate.pending = gate.struck = None
+        gate.open = False
+        gate.asynchronous = self._asynchronous
+        _install(asynchronous=self._asynchronous)
         # from here on a signal is kept; until here it went to whom it belonged to before
-        gate.depth += 1
+        gate.depth = 1
         self._active = True
 
     def __exit__(
