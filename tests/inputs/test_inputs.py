@@ -184,7 +184,20 @@ class TestOrigins:
 
     @pytest.mark.parametrize(
         "value",
-        [["a"], {"a": 1}, (1, 2), {1}, "a sentence of words", "word", 1000, 2.5, b"bytes", Data(1), Model(x=1), object()],
+        [
+            ["a"],
+            {"a": 1},
+            (1, 2),
+            {1},
+            "a sentence of words",
+            "word",
+            1000,
+            2.5,
+            b"bytes",
+            Data(1),
+            Model(x=1),
+            object(),
+        ],
     )
     def test_traced(self, value):
         context, run = self.context(), uuid4()

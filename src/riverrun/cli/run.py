@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 @click.command(epilog="Exit codes: 0 Completed, 1 any other end, 2 wrong command or parameters, 130 Ctrl-C.")
 @click.argument("entrypoint")
 @click.option(
-    "--param",
-    "-p", "params", multiple=True, metavar="NAME=VALUE", help="A parameter; JSON, or text if it is none."
+    "--param", "-p", "params", multiple=True, metavar="NAME=VALUE", help="A parameter; JSON, or text if it is none."
 )
 @click.option("--params", "params_json", metavar="JSON", help="Parameters as one JSON object; --param goes over it.")
 @click.option("--run-name", metavar="NAME", help="Name the flow run.")
