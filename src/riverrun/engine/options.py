@@ -75,10 +75,9 @@ def check_hooks(kind: str, name: str, hooks: Mapping[str, Any]) -> None:
             if not wrong:
                 continue
             wanted, found = "callables in", wrong[0]
-        example = f"@{kind}({option}=[hook1, hook2])\ndef my_{kind}():\n\tpass"
         raise TypeError(
-            f"Expected {wanted} '{option}'; got {type(found).__name__} instead. Please provide a list of hooks to"
-            f" '{option}':\n\n{example}\n\n(it is {kind} {name!r} that was given {found!r})"
+            f"Expected {wanted} '{option}'; got {type(found).__name__} instead: {kind} {name!r} was given {found!r}."
+            f" Hooks are given as a list, as in @{kind}({option}=[hook1, hook2])."
         )
 
 
