@@ -1,0 +1,33 @@
+"""A proposed state and what its proposer learns, as they travel."""
+
+from typing import Any, Literal
+
+from msgspec import Struct, field
+
+from riverrun.wire.choices import SetStateStatus
+from riverrun.wire.model import Model
+from riverrun.wire.states import BaseState, StateDetails, StateType
+
+
+class StateCreate(Struct, Model, kw_only=True, forbid_unknown_fields=True):
+    type: StateType
+    name: str | None = None
+    message: str | None = None
+    data: Any = None
+    state_details: StateDetails = field(default_factory=StateDetails)
+
+
+class ResponseDetails(Struct, Model, kw_only=True, omit_defaults=True):
+    """Beside the answer: why, and for WAIT how long (whole seconds)."""
+
+    type: Literal["accept_details", "reject_details", "wait_details", "abort_details"]
+    reason: str | None = None
+    delay_seconds: int | None = None
+
+
+class OrchestrationResult(Struct, Model, kw_only=True):
+    """The answer to a proposed state; `state` is what holds now, or None where nothing was written."""
+
+    state: BaseState | None
+    status: SetStateStatus
+    details: ResponseDetails
