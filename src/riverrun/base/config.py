@@ -53,6 +53,7 @@ class Settings:
     api_auth_string: str | None = _(None, "`user:password` sent to the API as basic authentication.", secret=True)
     api_database_connection_url: str | None = _(None, "SQLAlchemy URL of the store. Unset: the SQLite file riverrun.db in `RIVERRUN_HOME`.", also=("server_database_connection_url",))
     api_request_timeout: float = _(60.0, "Seconds to wait for an answer of the API.", minimum=0)
+    client_max_retries: int = _(5, "How often a call to the API is tried again after a broken connection or an answer that says to.", minimum=0)
 
     logging_level: str = _("INFO", "Lowest level that riverrun's loggers handle.", choices=_LEVELS)
     logging_log_prints: bool = _(False, "Turn `print` in flows and tasks into log lines.")

@@ -361,7 +361,7 @@ class ObjectUnsupported(_ObjectError, InputError):
     code = "object_unsupported"
 
 
-class HTTPStatusError(UnavailableError):
+class HTTPStatusError(RiverrunError):
     """A server answered with an error status. `response` is its answer."""
 
     code = "http_status"
@@ -370,6 +370,36 @@ class HTTPStatusError(UnavailableError):
         super().__init__(message)
         self.request = request
         self.response = response
+
+
+class RequestRefused(HTTPStatusError, InputError):
+    """The server does not accept what was sent."""
+
+    code = "request_refused"
+
+
+class AccessDenied(HTTPStatusError, DeniedError):
+    """The server does not allow this."""
+
+    code = "access_denied"
+
+
+class RequestConflict(HTTPStatusError, ConflictError):
+    """The server cannot do this as things are now."""
+
+    code = "request_conflict"
+
+
+class ObjectGone(HTTPStatusError, NotFoundError):
+    """The object is not there any more."""
+
+    code = "object_gone"
+
+
+class ServerFailure(HTTPStatusError, UnavailableError):
+    """The server failed."""
+
+    code = "server_failure"
 
 
 class BlockMissingCapabilities(InputError):

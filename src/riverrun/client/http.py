@@ -1,0 +1,370 @@
+"""Sends calls to the API and reads the answers: `send` in sync code, `asend` in async code.
+
+The rules of an exchange (what is tried again and when, which error an answer becomes) are one generator; two small drivers
+do the waiting. There is one HTTP client for each process, and one for each event loop; a forked child makes its own.
+"""
+
+import atexit
+import os
+import random
+import time
+import weakref
+from collections.abc import AsyncGenerator, Generator
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from riverrun import __version__
+from riverrun.base.config import settings
+from riverrun.base.errors import (
+    AccessDenied,
+    ConfigurationError,
+    HTTPStatusError,
+    InputError,
+    ObjectAlreadyExists,
+    ObjectGone,
+    ObjectNotFound,
+    RequestConflict,
+    RequestRefused,
+    RiverrunError,
+    ServerFailure,
+    UnavailableError,
+)
+from riverrun.client.call import JSON, NO_BODY, Call, Raw
+from riverrun.client.location import api_url, ensure_api_url
+
+if TYPE_CHECKING:
+    import asyncio
+
+    import httpx
+
+T = TypeVar("T")
+
+RETRIED = frozenset({408, 429, 502, 503})
+LONGEST_DELAY = 60.0
+
+#: status -> the error it becomes; others by their hundred
+_ERRORS: dict[int, type[HTTPStatusError]] = {
+    401: AccessDenied,
+    403: AccessDenied,
+    404: ObjectGone,
+    409: RequestConflict,
+    410: ObjectGone,
+    423: RequestConflict,
+}
+
+
+def send(call: Call[T], retries: int | None = None, base_url: str | None = None) -> T:
+    """Send the call and return its answer.
+
+    Connection errors and the answers 408, 429, 502 and 503 are tried again `retries` times (default: the setting
+    `client_max_retries`). `base_url` is the API's URL where it is not to be found out.
+    """
+    exchange = _exchange(call, retries)
+    step = next(exchange)
+    try:
+        while True:
+            if isinstance(step, float):
+                time.sleep(step)
+                step = exchange.send(None)
+            else:
+                step = exchange.send(_request(step, base_url or ensure_api_url()))
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+
+
+async def asend(call: Call[T], retries: int | None = None, base_url: str | None = None) -> T:
+    """Send the call from async code; as `send`."""
+    import asyncio
+
+    exchange = _exchange(call, retries)
+    step = next(exchange)
+    try:
+        while True:
+            if isinstance(step, float):
+                await asyncio.sleep(step)
+                step = exchange.send(None)
+            else:
+                url = base_url or api_url()
+                if url is None:
+                    url = await asyncio.to_thread(ensure_api_url)
+                step = exchange.send(await _arequest(step, url))
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+
+
+# -- the rules of an exchange ---------------------------------------------------------------------------------------------
+
+_Outcome = Any  # an httpx.Response, an httpx.TransportError, or None after a delay
+
+
+def _exchange(call: Call[T], retries: int | None) -> Generator[Call[T] | float, _Outcome, T]:
+    """Yields the call to be sent, or seconds to wait; is sent the response or the transport's error."""
+    left = settings().client_max_retries if retries is None else retries
+    attempt = 0
+    while True:
+        outcome = yield call
+        delay = _delay(outcome, attempt)
+        if delay is None or attempt >= left:
+            return _answer(call, outcome)  # type: ignore[no-any-return]
+        attempt += 1
+        yield delay
+
+
+def _delay(outcome: _Outcome, attempt: int) -> float | None:
+    """Seconds until the next attempt, or None where another one makes no sense."""
+    import httpx
+
+    wait = min(2.0**attempt, LONGEST_DELAY) * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries, guards nothing
+    if isinstance(outcome, httpx.Response):
+        if outcome.status_code not in RETRIED:
+            return None
+        return min(_seconds(outcome.headers.get("retry-after")) or wait, LONGEST_DELAY)
+    # An address that cannot be is not tried again; a connection that fails or breaks is.
+    return None if isinstance(outcome, httpx.UnsupportedProtocol | httpx.InvalidURL) else wait
+
+
+def _seconds(header: str | None) -> float | None:
+    try:
+        return max(float(header), 0.0) if header else None
+    except ValueError:
+        return None  # a date: the delays of our own are as good
+
+
+def _answer(call: Call[Any], outcome: _Outcome) -> Any:
+    import httpx
+
+    if not isinstance(outcome, httpx.Response):
+        raise _unreachable(call, outcome) from outcome
+    if call.returns is Raw and not outcome.is_error:
+        return outcome
+    if outcome.status_code == 404 and call.absent_is_none:
+        return None
+    if not outcome.is_success:
+        raise _error(call, outcome)
+    if call.returns is None:
+        return None
+    try:
+        return _decoder(call.returns).decode(outcome.content)
+    except msgspec.MsgspecError as error:
+        raise UnavailableError(
+            f"{_where(outcome.request)} answered with something else than this version of riverrun understands: "
+            f"{error}. Is RIVERRUN_API_URL the address of a riverrun server's API?"
+        ) from error
+
+
+@lru_cache(maxsize=256)
+def _decoder(kind: Any) -> "msgspec.json.Decoder[Any]":
+    return msgspec.json.Decoder(kind, strict=False)
+
+
+def _error(call: Call[Any], response: "httpx.Response") -> RiverrunError:
+    """The error that an answer means, with the server's words and what was asked."""
+    status = response.status_code
+    text = f"{call.noun} " if call.noun and status == 404 else ""
+    message = f"{text}{_detail(response)} ({status} from {_where(response.request)})"
+    if status == 401:
+        message += " Set RIVERRUN_API_KEY or RIVERRUN_API_AUTH_STRING to what the server asks for."
+    kind = _ERRORS.get(status) or (ServerFailure if status >= 500 else RequestRefused)
+    error = kind(message, request=response.request, response=response)
+    if status == 404:
+        return ObjectNotFound(error, message)
+    if status == 409:
+        return ObjectAlreadyExists(error, message)
+    return error
+
+
+def _detail(response: "httpx.Response") -> str:
+    """What the server says is wrong, in words: both forms of error bodies, else the beginning of the text."""
+    try:
+        body = msgspec.json.decode(response.content)
+    except msgspec.MsgspecError:
+        return response.text.strip()[:500] or response.reason_phrase
+    if not isinstance(body, dict):
+        return str(body)[:500]
+    detail = body.get("exception_detail") or body.get("detail") or body.get("exception_message")
+    if isinstance(detail, list):
+        return "; ".join(_problem(each) for each in detail)
+    return detail if isinstance(detail, str) else response.reason_phrase
+
+
+def _problem(problem: Any) -> str:
+    if not isinstance(problem, dict):
+        return str(problem)
+    path = ".".join(str(part) for part in problem.get("loc", ()))
+    return f"{path}: {problem.get('msg')}" if path else str(problem.get("msg"))
+
+
+def _where(request: "httpx.Request") -> str:
+    return f"{request.method} {request.url}"
+
+
+def _unreachable(call: Call[Any], error: "httpx.TransportError | httpx.InvalidURL") -> RiverrunError:
+    import httpx
+
+    request = getattr(error, "_request", None)
+    where = _where(request) if request is not None else f"{call.method} {call.path}"
+    if isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL):
+        return ConfigurationError(
+            f"There is no server at such an address: {str(error).rstrip('.')} ({where}). Set RIVERRUN_API_URL to one like "
+            "http://127.0.0.1:4200/api."
+        )
+    said = str(error) or type(error).__name__
+    if isinstance(error, httpx.TimeoutException) and not isinstance(error, httpx.ConnectTimeout):
+        return UnavailableError(
+            f"The server did not answer {where} in time ({said}). RIVERRUN_API_REQUEST_TIMEOUT says how long to wait."
+        )
+    return UnavailableError(
+        f"The server cannot be reached: {said} ({where}). Start it with `riverrun server start`, or set RIVERRUN_API_URL "
+        "to the address of one that runs."
+    )
+
+
+# -- requests -------------------------------------------------------------------------------------------------------------
+
+
+def _parts(call: Call[Any], base_url: str) -> dict[str, Any]:
+    """The arguments of httpx for a call."""
+    current = settings()
+    headers = dict(authorization(current.api_key, current.api_auth_string))
+    body = call.body
+    if body is not NO_BODY:
+        headers["Content-Type"] = call.content_type
+        if not isinstance(body, bytes | memoryview):
+            body = encode(body)
+    return {
+        "method": call.method,
+        "url": base_url + call.path,
+        "params": {name: _text(value) for name, value in (call.query or {}).items() if value is not None} or None,
+        "headers": headers,
+        "content": None if body is NO_BODY else body,
+        "timeout": call.timeout or current.api_request_timeout or None,
+    }
+
+
+def authorization(api_key: str | None, auth_string: str | None) -> dict[str, str]:
+    """The header that tells who asks: the key, else user and password, else none."""
+    if api_key:
+        return {"Authorization": f"Bearer {api_key}"}
+    if auth_string:
+        from base64 import b64encode
+
+        return {"Authorization": f"Basic {b64encode(auth_string.encode()).decode()}"}
+    return {}
+
+
+def encode(body: Any) -> bytes:
+    """The body as JSON: fields that are UNSET are left out; raises InputError on what has no JSON form."""
+    try:
+        return msgspec.json.encode(body, enc_hook=_plain)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise InputError(f"This cannot be sent as JSON: {error}") from error
+
+
+def _plain(value: Any) -> Any:
+    dump = getattr(value, "model_dump", None)
+    if dump is None or isinstance(value, type):
+        raise TypeError(f"{type(value).__name__} has no JSON form")
+    return dump(mode="json")
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_text(item) for item in value]
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode().strip('"')
+
+
+def _request(call: Call[Any], base_url: str) -> _Outcome:
+    import httpx
+
+    try:
+        return _client(base_url.startswith("https")).request(**_parts(call, base_url))
+    except (httpx.TransportError, httpx.InvalidURL) as error:
+        return error
+
+
+async def _arequest(call: Call[Any], base_url: str) -> _Outcome:
+    import httpx
+
+    client = await _async_client(base_url.startswith("https"))
+    try:
+        return await client.request(**_parts(call, base_url))
+    except (httpx.TransportError, httpx.InvalidURL) as error:
+        return error
+
+
+# -- clients --------------------------------------------------------------------------------------------------------------
+
+_clients: "dict[bool, httpx.Client]" = {}
+#: loop -> {with TLS?: client and the generator that closes it}
+_async_clients: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[bool, tuple[httpx.AsyncClient, Any]]]"
+_async_clients = weakref.WeakKeyDictionary()
+
+
+def client_options(secure: bool) -> dict[str, Any]:
+    """How our HTTP clients are made. Without TLS the certificates (20 ms) are not loaded."""
+    import httpx
+
+    return {
+        "headers": {"User-Agent": f"riverrun/{__version__}", "Accept": JSON},
+        "verify": secure,
+        # below the 5 s after which servers close idle connections, so that none closes under a request
+        "limits": httpx.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=4.0),
+    }
+
+
+def _client(secure: bool) -> "httpx.Client":
+    client = _clients.get(secure)
+    if client is None:
+        import httpx
+
+        made = httpx.Client(**client_options(secure))
+        client = _clients.setdefault(secure, made)
+        if client is not made:  # another thread was faster
+            made.close()
+    return client
+
+
+async def _async_client(secure: bool) -> "httpx.AsyncClient":
+    import asyncio
+
+    import httpx
+
+    loop = asyncio.get_running_loop()
+    clients = _async_clients.setdefault(loop, {})
+    if secure not in clients:
+        client = httpx.AsyncClient(**client_options(secure))
+        keeper = _kept_by_its_loop(loop, client)
+        clients[secure] = client, keeper
+        await anext(keeper)
+    return clients[secure][0]
+
+
+async def _kept_by_its_loop(
+    loop: "asyncio.AbstractEventLoop", client: "httpx.AsyncClient"
+) -> AsyncGenerator[None, None]:
+    """Closes the client with its loop: `asyncio.run` ends the async generators that were begun on it."""
+    try:
+        yield
+    finally:
+        _async_clients.pop(loop, None)
+        await client.aclose()
+
+
+@atexit.register
+def close() -> None:
+    """Close the connections of this process's sync calls; the next call opens new ones."""
+    while _clients:
+        _, client = _clients.popitem()
+        client.close()
+
+
+def _forget() -> None:
+    # The child shares the parent's sockets: it must neither use nor properly close them.
+    _clients.clear()
+    _async_clients.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
