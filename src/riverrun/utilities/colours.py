@@ -36,13 +36,15 @@ def is_loop_running() -> bool:
 def by_colour(awaitable: Callable[..., Coroutine[Any, Any, R]]) -> Callable[[Callable[P, R]], Callable[P, Any]]:
     """Make a blocking function give the coroutine of `awaitable` to async callers.
 
-    `function.sync(...)` always blocks, `function.aio(...)` is always awaited.
+    `function.sync(...)` always blocks, `function.aio(...)` is always awaited; so do the arguments `_sync=True` and
+    `_sync=False`.
     """
 
     def decorate(blocking: Callable[P, R]) -> Callable[P, Any]:
         @wraps(blocking)
         def dispatched(*args: P.args, **kwargs: P.kwargs) -> Any:
-            return (awaitable if is_async_caller() else blocking)(*args, **kwargs)
+            wanted = kwargs.pop("_sync", None)
+            return (awaitable if (is_async_caller() if wanted is None else not wanted) else blocking)(*args, **kwargs)
 
         dispatched.sync = blocking  # type: ignore[attr-defined]
         dispatched.aio = awaitable  # type: ignore[attr-defined]

@@ -10,8 +10,8 @@ from riverrun.wire.actors import CreatedBy
 from riverrun.wire.model import Model
 from riverrun.wire.runs import Flow, RunInput
 from riverrun.wire.scalars import Int
-from riverrun.wire.states import BaseState, StateType
-from riverrun.wire.transitions import OrchestrationResult, StateCreate
+from riverrun.wire.states import StateType
+from riverrun.wire.transitions import OrchestrationResult, StateCreate, StateResponse
 
 
 class CountByState(Struct, Model, kw_only=True):
@@ -30,7 +30,7 @@ class DependencyResult(Struct, Model, kw_only=True):
     id: UUID
     name: str
     upstream_dependencies: list[RunInput]
-    state: BaseState | None
+    state: StateResponse | None
     expected_start_time: datetime | None
     start_time: datetime | None
     end_time: datetime | None
@@ -149,7 +149,7 @@ class FlowRunResponse(Struct, Model, kw_only=True):
     created_by: CreatedBy | None = None
     work_pool_id: UUID | None = None
     work_pool_name: str | None = None
-    state: BaseState | None = None
+    state: StateResponse | None = None
     job_variables: dict[str, Any] | None = None
 
 

@@ -10,6 +10,7 @@ from uuid import UUID
 from msgspec import Struct, field
 
 from riverrun.base.ids import uuid7
+from riverrun.wire.actors import CreatedBy
 from riverrun.wire.model import Model
 from riverrun.wire.states import BaseState, StateType
 
@@ -32,7 +33,7 @@ class RunPolicy(Struct, Model, kw_only=True, omit_defaults=True):
     retries: int | None = None
     retry_delay: float | list[float] | None = None
     retry_jitter_factor: float | None = None
-    pause_keys: list[str] = field(default_factory=list)
+    pause_keys: list[str] | None = field(default_factory=list)
     resuming: bool | None = False
     retry_type: Literal["in_process", "reschedule"] | None = None
 
@@ -67,6 +68,8 @@ class _Run(Struct, Model, kw_only=True):
     start_time: datetime | None = None
     end_time: datetime | None = None
     total_run_time: timedelta = timedelta(0)
+    estimated_run_time: timedelta = timedelta(0)
+    estimated_start_time_delta: timedelta = timedelta(0)
 
     @property
     def resuming(self) -> bool:
@@ -84,7 +87,10 @@ class FlowRun(_Run, kw_only=True):
 
     flow_id: UUID | None = None
     deployment_id: UUID | None = None
+    deployment_version: str | None = None
+    work_queue_id: UUID | None = None
     work_queue_name: str | None = None
+    work_pool_id: UUID | None = None
     work_pool_name: str | None = None
     flow_version: str | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
@@ -92,6 +98,9 @@ class FlowRun(_Run, kw_only=True):
     context: dict[str, Any] = field(default_factory=dict)
     parent_task_run_id: UUID | None = None
     auto_scheduled: bool = False
+    infrastructure_document_id: UUID | None = None
+    infrastructure_pid: str | None = None
+    created_by: CreatedBy | None = None
     job_variables: dict[str, Any] | None = None
 
 

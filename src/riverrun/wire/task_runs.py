@@ -8,8 +8,7 @@ from msgspec import UNSET, Struct, UnsetType, field
 from riverrun.wire.model import Model
 from riverrun.wire.runs import RunInput
 from riverrun.wire.scalars import Int
-from riverrun.wire.states import BaseState
-from riverrun.wire.transitions import StateCreate
+from riverrun.wire.transitions import StateCreate, StateResponse
 
 #: {state type: number}
 TaskRunCount = dict[str, int]
@@ -47,7 +46,7 @@ class TaskRunResponse(Struct, Model, kw_only=True):
     flow_run_id: UUID | None = None
     task_key: str
     state_id: UUID | None = None
-    state: BaseState | None = None
+    state: StateResponse | None = None
     task_version: str | None = None
     task_inputs: dict[str, list[RunInput]] = {}
     empirical_policy: TaskRunPolicy = field(default_factory=TaskRunPolicy)

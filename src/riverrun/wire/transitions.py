@@ -1,12 +1,14 @@
 """A proposed state and what its proposer learns, as they travel."""
 
+from datetime import datetime
 from typing import Any, Literal
+from uuid import UUID
 
 from msgspec import Struct, field
 
 from riverrun.wire.choices import SetStateStatus
 from riverrun.wire.model import Model
-from riverrun.wire.states import BaseState, StateDetails, StateType
+from riverrun.wire.states import StateDetails, StateType
 
 
 class StateCreate(Struct, Model, kw_only=True, forbid_unknown_fields=True):
@@ -15,6 +17,22 @@ class StateCreate(Struct, Model, kw_only=True, forbid_unknown_fields=True):
     message: str | None = None
     data: Any = None
     state_details: StateDetails = field(default_factory=StateDetails)
+
+
+class StateDetailsResponse(StateDetails, kw_only=True, omit_defaults=False):
+    """The details of a state in answers: every field is there."""
+
+
+class StateResponse(Struct, Model, kw_only=True):
+    """A state in answers of the REST interface."""
+
+    id: UUID
+    type: StateType
+    name: str | None
+    timestamp: datetime
+    message: str | None = None
+    data: Any = None
+    state_details: StateDetailsResponse
 
 
 class ResponseDetails(Struct, Model, kw_only=True, omit_defaults=True):
@@ -28,6 +46,6 @@ class ResponseDetails(Struct, Model, kw_only=True, omit_defaults=True):
 class OrchestrationResult(Struct, Model, kw_only=True):
     """The answer to a proposed state; `state` is what holds now, or None where nothing was written."""
 
-    state: BaseState | None
+    state: StateResponse | None
     status: SetStateStatus
     details: ResponseDetails

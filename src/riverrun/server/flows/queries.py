@@ -1,7 +1,9 @@
 """Reads of flows."""
 
+from typing import Any
 from uuid import UUID
 
+import msgspec
 import sqlalchemy as sa
 
 from riverrun.base.clock import from_micros
@@ -9,6 +11,7 @@ from riverrun.base.errors import ObjectNotFound
 from riverrun.server.db.names import index_key
 from riverrun.server.db.scope import Scope
 from riverrun.server.db.tables import flow
+from riverrun.server.db.units import Reader
 from riverrun.wire.runs import Flow
 
 
@@ -20,7 +23,33 @@ def flows(
     if name is not None:
         query = query.where(flow.c.name_key == index_key(name))
     rows = connection.execute(query.order_by(flow.c.created.desc(), flow.c.key.desc()).limit(limit).offset(offset))
-    return [Flow(id=row.id, name=row.name, created=from_micros(row.created)) for row in rows]
+    return [flow_of(row) for row in rows]
+
+
+def flow_of(row: Any) -> Flow:
+    """The flow in a row of the table."""
+    return Flow(
+        id=row.id,
+        name=row.name,
+        tags=msgspec.json.decode(row.tags) if row.tags else [],
+        labels=msgspec.json.decode(row.labels) if row.labels else {},
+        created=from_micros(row.created),
+        updated=from_micros(row.updated or row.created),
+    )
+
+
+def flow_by_id(reader: Reader, flow_id: UUID) -> Flow:
+    """One flow; raises ObjectNotFound."""
+    row = reader.row(sa.select(flow).where(flow.c.id == flow_id, flow.c.workspace_id == reader.workspace))
+    if row is None:
+        raise ObjectNotFound(f"There is no flow {flow_id}.")
+    return flow_of(row)
+
+
+def flow_by_name(reader: Reader, name: str) -> Flow | None:
+    """The flow of exactly this name."""
+    row = reader.row(sa.select(flow).where(flow.c.workspace_id == reader.workspace, flow.c.name_key == index_key(name)))
+    return None if row is None else flow_of(row)
 
 
 def flow_name(connection: sa.Connection, scope: Scope, flow_id: UUID) -> str:

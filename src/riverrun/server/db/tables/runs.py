@@ -1,17 +1,18 @@
-"""The schema's one truth, as SQLAlchemy Core tables. Queries, ingestion and migrations are held to it by tests.
+"""The ledger: flows, runs, their states and tags, logs, journals.
 
-Every row belongs to a workspace: runs, flows and logs say so themselves, states and journal rows through what they hang on.
-Children refer to their run by its integer key, which only the ingesting writer allocates. There are no foreign keys on what
-grows with task runs: they would cost a look-up per row, and a record may arrive before the run it speaks of.
+Children refer to their run by its integer key, which only the writer allocates. There are no foreign keys on what grows with
+task runs: they would cost a look-up per row, and a record may arrive before the run it speaks of.
 """
 
+from typing import Any
+
+import sqlalchemy as sa
 from sqlalchemy import (
     BigInteger,
     Column,
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     PrimaryKeyConstraint,
     SmallInteger,
     Table,
@@ -20,31 +21,11 @@ from sqlalchemy import (
     func,
 )
 
+from riverrun.server.db.tables.metadata import metadata
 from riverrun.server.db.types import Id, Key, Micros
 
-#: the workspace of everything while there is no sign-in
-DEFAULT_WORKSPACE = 1
 #: how much of a run's name its index holds; PostgreSQL refuses index rows of more than 2,704 bytes
 NAME_PREFIX = 100
-
-metadata = MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-    }
-)
-
-workspace = Table(
-    "workspace",
-    metadata,
-    Column("key", SmallInteger, primary_key=True, autoincrement=False),
-    Column("id", Id, nullable=False, unique=True),
-    Column("name", Text, nullable=False, unique=True),
-    Column("created", Micros, nullable=False),
-)
 
 flow = Table(
     "flow",
@@ -56,6 +37,10 @@ flow = Table(
     Column("name", Text, nullable=False),
     #: the name, or a prefix and digest of a long one (`server.db.names.index_key`)
     Column("name_key", Text, nullable=False),
+    #: None: as created
+    Column("updated", Micros),
+    Column("tags", Text),
+    Column("labels", Text),
     UniqueConstraint("workspace_id", "name_key"),
 )
 
@@ -90,9 +75,54 @@ flow_run = Table(
     Column("tags", Text),
     Column("policy", Text),
     Column("parameters", Text),
+    #: None: at its last state
+    Column("updated", Micros),
+    Column("work_queue_id", Id),
+    Column("infrastructure_document_id", Id),
+    Column("auto_scheduled", SmallInteger),
+    Column("idempotency_key", Text),
+    Column("deployment_version", Text),
+    Column("infrastructure_pid", Text),
+    Column("context", Text),
+    Column("labels", Text),
+    Column("created_by", Text),
+    Column("job_variables", Text),
     Index(None, "workspace_id", "expected_start_time"),
     Index(None, "workspace_id", "state_type", "expected_start_time"),
     Index(None, "flow_key", "expected_start_time"),
+)
+
+
+def _partial(name: str, *columns: Any, where: Any, unique: bool = False) -> None:
+    """An index of the rows that the condition holds for."""
+    Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
+
+
+_partial(
+    "uq_flow_run_idempotency",
+    flow_run.c.flow_key,
+    flow_run.c.idempotency_key,
+    where=flow_run.c.idempotency_key.is_not(None),
+    unique=True,
+)
+_partial(
+    "ix_flow_run_deployment",
+    flow_run.c.deployment_id,
+    flow_run.c.expected_start_time,
+    where=flow_run.c.deployment_id.is_not(None),
+)
+_partial("ix_flow_run_parent", flow_run.c.parent_task_run_id, where=flow_run.c.parent_task_run_id.is_not(None))
+_partial(
+    "ix_flow_run_scheduled",
+    flow_run.c.workspace_id,
+    flow_run.c.next_scheduled_start_time,
+    where=flow_run.c.next_scheduled_start_time.is_not(None),
+)
+#: the unfinished runs of a process, for its life signs
+_partial(
+    "ix_flow_run_live",
+    flow_run.c.writer_key,
+    where=sa.and_(flow_run.c.writer_key.is_not(None), flow_run.c.end_time.is_(None)),
 )
 Index("ix_flow_run_name", flow_run.c.workspace_id, func.substr(flow_run.c.name, 1, NAME_PREFIX))
 
@@ -127,9 +157,28 @@ task_run = Table(
     Column("cache_key", Text),
     #: msgpack of {parameter: [(input_type, 16-byte id or None, name or type or None)]}
     Column("inputs", LargeBinary),
+    Column("labels", Text),
+    #: 1 for runs made by a request: subflows' task runs and background tasks
+    Column("requested", SmallInteger),
     Index(None, "flow_run_key", "expected_start_time"),
     Index(None, "workspace_id", "expected_start_time"),
     Index(None, "workspace_id", "state_type", "expected_start_time"),
+)
+
+#: the natural key of runs made by a request; events may tell of the same run under another id
+_partial(
+    "uq_task_run_requested",
+    func.coalesce(task_run.c.flow_run_key, 0),
+    task_run.c.task_key,
+    task_run.c.dynamic_key,
+    where=task_run.c.requested == 1,
+    unique=True,
+)
+_partial(
+    "ix_task_run_scheduled",
+    task_run.c.workspace_id,
+    task_run.c.next_scheduled_start_time,
+    where=task_run.c.next_scheduled_start_time.is_not(None),
 )
 
 
@@ -207,6 +256,8 @@ journal_writer = Table(
     Column("last_seen", Micros, nullable=False),
     Column("workspace_id", SmallInteger, nullable=False),
     Column("id", Id, nullable=False, unique=True),
+    #: until when the process counts as alive; None: it has ended, or has never been connected
+    Column("lease_until", Micros, index=True),
 )
 
 journal_lost = Table(

@@ -1,0 +1,1 @@
+"""The server itself: versions, health, settings."""

@@ -1,0 +1,1 @@
+"""HTTP and WebSockets: the route table, bodies, errors, the edge that runs handlers."""

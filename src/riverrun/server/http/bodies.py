@@ -1,0 +1,87 @@
+"""Bodies of requests: size, depth and characters are checked before anything is built of them, then msgspec decodes.
+
+Naive times mean UTC wherever they are stored (`base.clock.to_micros`).
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from riverrun.server.http.errors import HTTPError, InvalidRequest
+
+MAX_BYTES = 10 * 1024 * 1024
+MAX_DEPTH = 64
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_LONG_NUMBER = re.compile(rb"(?<![\w.\"])-?\d{19,}(?![\w.])")
+_AT = re.compile(r"(?s)(?P<message>.*?)(?: - at `(?P<path>[^`]*)`)?")
+_PATH_PART = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
+_INT64 = 2**63
+
+
+def decoder(kind: Any) -> Callable[[bytes], Any]:
+    """A function that makes a value of `kind` of a body; it raises InvalidRequest."""
+    decode = msgspec.json.Decoder(kind, strict=False).decode
+
+    def decode_body(body: bytes) -> Any:
+        check(body)
+        try:
+            return decode(body or b"null")
+        except msgspec.ValidationError as error:
+            raise invalid(error, body) from None
+        except msgspec.DecodeError as error:
+            raise InvalidRequest(("body",), f"The body is not JSON: {error}", "json_invalid") from None
+        except (RecursionError, OverflowError, ValueError) as error:
+            raise InvalidRequest(("body",), str(error)) from None
+
+    return decode_body
+
+
+def check(body: bytes) -> None:
+    """Refuse what no handler may get: deep nesting, numbers that no column holds, NUL characters."""
+    if len(body) > MAX_BYTES:
+        raise HTTPError(413, f"The body has {len(body):,} bytes; at most {MAX_BYTES:,} are taken.")
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _is_deep(body):
+        raise InvalidRequest(("body",), f"The body is nested deeper than {MAX_DEPTH} levels.")
+    for number in _LONG_NUMBER.findall(_STRINGS.sub(b'""', body) if _LONG_NUMBER.search(body) else b""):
+        if len(number) > 20 or not -_INT64 <= int(number) < _INT64:
+            raise InvalidRequest(("body",), f"The number {number[:24].decode()}... does not fit into 64 bits.")
+
+
+def _is_deep(body: bytes) -> bool:
+    brackets = _STRINGS.sub(b"", body).translate(None, _NOT_BRACKETS)
+    for _ in range(MAX_DEPTH):
+        if not brackets:
+            return False
+        shorter = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        if shorter == brackets:
+            return False  # not JSON at all; the decoder says so
+        brackets = shorter
+    return bool(brackets)
+
+
+def invalid(error: msgspec.ValidationError, body: bytes = b"") -> InvalidRequest:
+    """The refusal of a value, with the path of the field."""
+    message, loc = located(str(error))
+    return InvalidRequest(("body", *loc), message, "value_error", excerpt(body))
+
+
+def located(text: str) -> tuple[str, tuple[str | int, ...]]:
+    """Message and path of a msgspec error's text, whose path stands at its end as "- at `$.a[0]`"."""
+    found = _AT.fullmatch(text)
+    assert found is not None
+    path = found["path"] or ""
+    loc = tuple(name or (int(index) if index.isdigit() else index) for name, index in _PATH_PART.findall(path))
+    return found["message"], loc
+
+
+def excerpt(body: bytes) -> Any:
+    """The body as an error shows it: whole when it is small."""
+    if not body or len(body) > 2000:
+        return None
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return None

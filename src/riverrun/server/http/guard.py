@@ -1,0 +1,85 @@
+"""What is refused before a handler is looked for: foreign hosts and origins, wrong versions of the protocol; and the database's
+own refusals in words.
+
+Without sign-in the server listens on loopback alone, and a page in the user's browser must not reach it either: `Host` has to be
+a name of this machine, and requests that change something must not come from another origin (RELIABILITY S2).
+"""
+
+import re
+import sqlite3
+from typing import Any
+from urllib.parse import urlsplit
+
+import sqlalchemy as sa
+
+from riverrun.server.http.errors import HTTPError
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "[::1]"})
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_VERSION = re.compile(r"\d+\.\d+\.\d+")
+_MINIMUM = (0, 8, 0)
+
+
+def headers_of(scope: Any) -> dict[str, str]:
+    """The headers by lower-case name."""
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+class Guard:
+    """Checks `Host` and `Origin` against the names under which the server may be reached."""
+
+    def __init__(self, hosts: frozenset[str] = LOOPBACK) -> None:
+        self.hosts = hosts | LOOPBACK
+
+    def check_http(self, method: str, headers: dict[str, str]) -> None:
+        """Raises HTTPError."""
+        if not self._knows(headers.get("host", "")):
+            raise HTTPError(
+                421,
+                f"This server is not {headers.get('host', '')!r}. Name it in RIVERRUN_SERVER_ALLOWED_HOSTS to allow it.",
+            )
+        if method not in _SAFE and not self._same_origin(headers):
+            raise HTTPError(403, "Requests from pages of other origins are refused.")
+
+    def allows_socket(self, headers: dict[str, str]) -> bool:
+        return self._knows(headers.get("host", "")) and self._same_origin(headers)
+
+    def _knows(self, host: str) -> bool:
+        return "*" in self.hosts or _name(host) in self.hosts
+
+    def _same_origin(self, headers: dict[str, str]) -> bool:
+        if headers.get("sec-fetch-site") in {"cross-site", "same-site"}:
+            return False
+        origin = headers.get("origin")
+        return origin is None or urlsplit(origin).netloc == headers.get("host")
+
+
+def _name(host: str) -> str:
+    return host.rpartition(":")[0] if re.search(r":\d+$", host) else host
+
+
+def check_version(headers: dict[str, str]) -> None:
+    """The version of the protocol that the client speaks, when it says one."""
+    version = headers.get("x-prefect-api-version")
+    if version is None:
+        return
+    if not _VERSION.fullmatch(version):
+        raise HTTPError(400, f"{version!r} is not a version of the API (x.y.z).")
+    if tuple(map(int, version.split("."))) < _MINIMUM:
+        raise HTTPError(400, f"The client speaks version {version} of the API; this server speaks 0.8.0 and newer.")
+
+
+def answer_to_database(error: BaseException) -> tuple[int, Any, dict[str, str]] | None:
+    """A status for an error of the database: a refused value is the request's fault, a full or lost database is not."""
+    cause = getattr(error, "orig", None) or error
+    if isinstance(error, sa.exc.IntegrityError) or isinstance(cause, sqlite3.IntegrityError):
+        return 409, {"detail": "This collides with something that is already there."}, {}
+    if isinstance(error, sa.exc.DataError) or isinstance(cause, OverflowError | UnicodeError):
+        return 422, {"detail": f"The database does not take a value: {_first_line(cause)}"}, {}
+    if isinstance(error, sa.exc.DatabaseError) or isinstance(cause, sqlite3.Error):
+        return 503, {"exception_message": "Service Unavailable", "detail": _first_line(cause)}, {"Retry-After": "1"}
+    return None
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n", 1)[0]

@@ -1,0 +1,53 @@
+"""The open store as the server uses it: readers in a pool of threads, the writer, and the hub that commits wake.
+
+Nothing may wait in a reader's thread: long polls, sockets and streams are async and come here for each look.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from riverrun.base.clock import now, to_micros
+from riverrun.server.db.engine import Database
+from riverrun.server.db.units import SYSTEM, Caller, Reader, Shared, Transaction
+from riverrun.server.db.writer import GroupWriter, PooledWriter, Writer
+from riverrun.server.hub import Hub
+
+READERS = 16
+T = TypeVar("T")
+
+
+class Store:
+    """Reads and writes units. Opened by the composition root; `close` finishes what was acknowledged."""
+
+    def __init__(self, database: Database, hub: Hub | None = None, vault: Any = None) -> None:
+        self.database = database
+        self.hub = hub or Hub()
+        self.shared = Shared(verbs=database.verbs, vault=vault)
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="riverrun-reader")
+        kind = GroupWriter if database.path is not None else PooledWriter
+        self._writer: Writer = kind(database, self.shared, self.hub.notify)
+
+    async def read(self, unit: Callable[[Reader], T], caller: Caller = SYSTEM) -> T:
+        """Run a reading unit in the pool."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self.read_now, unit, caller)
+
+    def read_now(self, unit: Callable[[Reader], T], caller: Caller = SYSTEM) -> T:
+        """Run a reading unit in this thread."""
+        with self.database.read() as connection:
+            return unit(Reader(connection, self.shared, caller, to_micros(now())))
+
+    async def write(self, unit: Callable[[Transaction], T], caller: Caller = SYSTEM, *, bulk: bool = False) -> T:
+        """Have a writing unit done; returns when it is committed. `bulk` units stand behind all others."""
+        return await asyncio.wrap_future(self._writer.submit(unit, caller, bulk=bulk))
+
+    def write_now(self, unit: Callable[[Transaction], T], caller: Caller = SYSTEM, *, bulk: bool = False) -> T:
+        """The same for threads; never call it on the event loop or inside a unit."""
+        result: T = self._writer.submit(unit, caller, bulk=bulk).result()
+        return result
+
+    def close(self) -> None:
+        """Finish what was submitted and let the threads end. The database is its opener's to close."""
+        self._writer.close()
+        self._readers.shutdown()
