@@ -1,37 +1,51 @@
 """Calls about artifacts."""
 
-from uuid import UUID
-
-from riverrun.client.call import Call, at
+from riverrun.client.call import Call, Id, at, delete, get, patch, post
 from riverrun.wire.artifacts import Artifact, ArtifactCollection, ArtifactCreate, ArtifactUpdate
-from riverrun.wire.requests import ArtifactsFilterBody, ArtifactsLatestFilterBody
+from riverrun.wire.requests import (
+    ArtifactsCountBody,
+    ArtifactsFilterBody,
+    ArtifactsLatestCountBody,
+    ArtifactsLatestFilterBody,
+)
+
+
+def _noun(artifact_id: Id) -> str:
+    return f"Artifact {artifact_id}:"
 
 
 def create_artifact(artifact: ArtifactCreate) -> Call[Artifact]:
-    """Make an artifact; one of the same key becomes the latest of it."""
-    return Call("POST", "/artifacts/", Artifact, body=artifact)
+    return post(at("artifacts", ""), artifact, Artifact)
 
 
-def read_artifact(artifact_id: UUID) -> Call[Artifact]:
-    """An artifact by its id."""
-    return Call("GET", at("artifacts", artifact_id), Artifact, noun="Artifact:")
+def read_artifact(artifact_id: Id) -> Call[Artifact]:
+    return get(at("artifacts", artifact_id), Artifact, noun=_noun(artifact_id))
+
+
+def read_latest_artifact(key: str) -> Call[Artifact | None]:
+    return get(at("artifacts", key, "latest"), Artifact, absent_is_none=True)
 
 
 def read_artifacts(body: ArtifactsFilterBody | None = None) -> Call[list[Artifact]]:
-    """Artifacts, all versions of each key."""
-    return Call("POST", "/artifacts/filter", list[Artifact], body=body or ArtifactsFilterBody())
+    return post(at("artifacts", "filter"), body or ArtifactsFilterBody(), list[Artifact])
 
 
 def read_latest_artifacts(body: ArtifactsLatestFilterBody | None = None) -> Call[list[ArtifactCollection]]:
-    """The latest artifact of each key."""
-    return Call("POST", "/artifacts/latest/filter", list[ArtifactCollection], body=body or ArtifactsLatestFilterBody())
+    """The newest artifact of each key."""
+    return post(at("artifacts", "latest", "filter"), body or ArtifactsLatestFilterBody(), list[ArtifactCollection])
 
 
-def update_artifact(artifact_id: UUID, artifact: ArtifactUpdate) -> Call[None]:
-    """Change an artifact's data or description."""
-    return Call("PATCH", at("artifacts", artifact_id), body=artifact, noun="Artifact:")
+def count_artifacts(body: ArtifactsCountBody | None = None) -> Call[int]:
+    return post(at("artifacts", "count"), body or ArtifactsCountBody(), int)
 
 
-def delete_artifact(artifact_id: UUID) -> Call[None]:
-    """Delete an artifact."""
-    return Call("DELETE", at("artifacts", artifact_id), noun="Artifact:")
+def count_latest_artifacts(body: ArtifactsLatestCountBody | None = None) -> Call[int]:
+    return post(at("artifacts", "latest", "count"), body or ArtifactsLatestCountBody(), int)
+
+
+def update_artifact(artifact_id: Id, artifact: ArtifactUpdate) -> Call[None]:
+    return patch(at("artifacts", artifact_id), artifact, noun=_noun(artifact_id))
+
+
+def delete_artifact(artifact_id: Id) -> Call[None]:
+    return delete(at("artifacts", artifact_id), noun=_noun(artifact_id))

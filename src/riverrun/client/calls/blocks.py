@@ -1,8 +1,6 @@
-"""Calls about the types, schemas and documents of blocks."""
+"""Calls about block types, schemas and documents."""
 
-from uuid import UUID
-
-from riverrun.client.call import Call, at
+from riverrun.client.call import Call, Id, at, delete, get, patch, post
 from riverrun.wire.blocks import (
     BlockDocument,
     BlockDocumentCreate,
@@ -13,95 +11,109 @@ from riverrun.wire.blocks import (
     BlockTypeCreate,
     BlockTypeUpdate,
 )
-from riverrun.wire.filters import BlockSchemaFilter, BlockSchemaFilterBlockTypeId
-from riverrun.wire.requests import BlockDocumentsFilterBody, BlockSchemasFilterBody, BlockTypesFilterBody
+from riverrun.wire.requests import (
+    BlockDocumentsCountBody,
+    BlockDocumentsFilterBody,
+    BlockSchemasFilterBody,
+    BlockTypesFilterBody,
+)
 
-# -- types
+# -- types ----------------------------------------------------------------------------------------------------------------
 
 
 def create_block_type(block_type: BlockTypeCreate) -> Call[BlockType]:
-    """Make a type; ObjectAlreadyExists if there is one of this slug."""
-    return Call("POST", "/block_types/", BlockType, body=block_type)
+    return post(at("block_types", ""), block_type, BlockType)
 
 
-def read_block_type_by_slug(slug: str) -> Call[BlockType | None]:
-    """The type of this slug, or None."""
-    return Call("GET", at("block_types", "slug", slug), BlockType, absent_is_none=True)
+def read_block_type(block_type_id: Id) -> Call[BlockType]:
+    return get(at("block_types", block_type_id), BlockType, noun=f"Block type {block_type_id}:")
 
 
-def read_block_types(limit: int | None = None, offset: int = 0) -> Call[list[BlockType]]:
-    """Types by name."""
-    return Call("POST", "/block_types/filter", list[BlockType], body=BlockTypesFilterBody(limit=limit, offset=offset))
+def read_block_type_by_slug(slug: str) -> Call[BlockType]:
+    return get(at("block_types", "slug", slug), BlockType, noun=f"Block type {slug!r}:")
 
 
-def update_block_type(block_type_id: UUID, block_type: BlockTypeUpdate) -> Call[None]:
-    """Change how a type looks to people; AccessDenied if it is protected."""
-    return Call("PATCH", at("block_types", block_type_id), body=block_type, noun="Block type:")
+def read_block_types(body: BlockTypesFilterBody | None = None) -> Call[list[BlockType]]:
+    return post(at("block_types", "filter"), body or BlockTypesFilterBody(), list[BlockType])
 
 
-def delete_block_type(block_type_id: UUID) -> Call[None]:
-    """Delete a type with its schemas and documents; AccessDenied if it is protected."""
-    return Call("DELETE", at("block_types", block_type_id), noun="Block type:")
+def update_block_type(block_type_id: Id, block_type: BlockTypeUpdate) -> Call[None]:
+    return patch(at("block_types", block_type_id), block_type, noun=f"Block type {block_type_id}:")
 
 
-# -- schemas
+def delete_block_type(block_type_id: Id) -> Call[None]:
+    """Raises AccessDenied for types that belong to the server."""
+    return delete(at("block_types", block_type_id), noun=f"Block type {block_type_id}:")
+
+
+def install_system_block_types() -> Call[None]:
+    return post(at("block_types", "install_system_block_types"))
+
+
+# -- schemas --------------------------------------------------------------------------------------------------------------
 
 
 def create_block_schema(block_schema: BlockSchemaCreate) -> Call[BlockSchema]:
-    """Make a schema, or get the one of the same checksum and version."""
-    return Call("POST", "/block_schemas/", BlockSchema, body=block_schema)
+    return post(at("block_schemas", ""), block_schema, BlockSchema)
 
 
-def read_block_schema_by_checksum(checksum: str, version: str | None = None) -> Call[BlockSchema | None]:
-    """The schema of this checksum (and version), or None."""
-    query = {} if version is None else {"version": version}
-    return Call("GET", at("block_schemas", "checksum", checksum), BlockSchema, query=query, absent_is_none=True)
+def read_block_schema(block_schema_id: Id) -> Call[BlockSchema]:
+    return get(at("block_schemas", block_schema_id), BlockSchema, noun=f"Block schema {block_schema_id}:")
 
 
-def read_block_schemas(block_type_id: UUID | None = None, limit: int | None = None) -> Call[list[BlockSchema]]:
-    """Schemas (of a type), the latest first."""
-    wanted = None if block_type_id is None else BlockSchemaFilterBlockTypeId(any_=[block_type_id])
-    body = BlockSchemasFilterBody(block_schemas=BlockSchemaFilter(block_type_id=wanted), limit=limit)
-    return Call("POST", "/block_schemas/filter", list[BlockSchema], body=body)
+def read_block_schema_by_checksum(checksum: str, version: str | None = None) -> Call[BlockSchema]:
+    path = at("block_schemas", "checksum", checksum)
+    return get(path, BlockSchema, query={"version": version}, noun=f"Block schema {checksum}:")
 
 
-# -- documents
+def read_block_schemas(body: BlockSchemasFilterBody | None = None) -> Call[list[BlockSchema]]:
+    return post(at("block_schemas", "filter"), body or BlockSchemasFilterBody(), list[BlockSchema])
+
+
+def delete_block_schema(block_schema_id: Id) -> Call[None]:
+    return delete(at("block_schemas", block_schema_id), noun=f"Block schema {block_schema_id}:")
+
+
+def read_block_capabilities() -> Call[list[str]]:
+    return get(at("block_capabilities", ""), list[str])
+
+
+# -- documents ------------------------------------------------------------------------------------------------------------
 
 
 def create_block_document(block_document: BlockDocumentCreate) -> Call[BlockDocument]:
-    """Save a document; ObjectAlreadyExists if its type has one of this name."""
-    return Call("POST", "/block_documents/", BlockDocument, body=block_document)
+    return post(at("block_documents", ""), block_document, BlockDocument)
 
 
-def read_block_document(block_document_id: UUID, *, include_secrets: bool = True) -> Call[BlockDocument]:
-    """A document by its id."""
+def read_block_document(block_document_id: Id, include_secrets: bool = True) -> Call[BlockDocument]:
+    path, query = at("block_documents", block_document_id), {"include_secrets": include_secrets}
+    return get(path, BlockDocument, query=query, noun=f"Block document {block_document_id}:")
+
+
+def read_block_document_by_name(name: str, block_type_slug: str, include_secrets: bool = True) -> Call[BlockDocument]:
+    path = at("block_types", "slug", block_type_slug, "block_documents", "name", name)
     query = {"include_secrets": include_secrets}
-    return Call("GET", at("block_documents", block_document_id), BlockDocument, query=query, noun="Block document:")
-
-
-def read_block_document_by_name(
-    name: str, block_type_slug: str, *, include_secrets: bool = True
-) -> Call[BlockDocument]:
-    """The document of this name and type."""
-    return Call(
-        "GET",
-        at("block_types", "slug", block_type_slug, "block_documents", "name", name),
-        BlockDocument,
-        query={"include_secrets": include_secrets},
-        noun=f"Block '{block_type_slug}/{name}':",
-    )
+    return get(path, BlockDocument, query=query, noun=f"Block document {block_type_slug}/{name}:")
 
 
 def read_block_documents(body: BlockDocumentsFilterBody | None = None) -> Call[list[BlockDocument]]:
-    """Documents, those without a name left out unless the filter says otherwise."""
-    return Call("POST", "/block_documents/filter", list[BlockDocument], body=body or BlockDocumentsFilterBody())
+    return post(at("block_documents", "filter"), body or BlockDocumentsFilterBody(), list[BlockDocument])
 
 
-def update_block_document(block_document_id: UUID, block_document: BlockDocumentUpdate) -> Call[None]:
-    """Change a document's data."""
-    return Call("PATCH", at("block_documents", block_document_id), body=block_document, noun="Block document:")
+def read_block_documents_by_type(block_type_slug: str, include_secrets: bool = True) -> Call[list[BlockDocument]]:
+    path = at("block_types", "slug", block_type_slug, "block_documents")
+    query = {"include_secrets": include_secrets}
+    return get(path, list[BlockDocument], query=query, noun=f"Block type {block_type_slug!r}:")
 
 
-def delete_block_document(block_document_id: UUID) -> Call[None]:
-    """Delete a document."""
-    return Call("DELETE", at("block_documents", block_document_id), noun="Block document:")
+def count_block_documents(body: BlockDocumentsCountBody | None = None) -> Call[int]:
+    return post(at("block_documents", "count"), body or BlockDocumentsCountBody(), int)
+
+
+def update_block_document(block_document_id: Id, block_document: BlockDocumentUpdate) -> Call[None]:
+    path = at("block_documents", block_document_id)
+    return patch(path, block_document, noun=f"Block document {block_document_id}:")
+
+
+def delete_block_document(block_document_id: Id) -> Call[None]:
+    return delete(at("block_documents", block_document_id), noun=f"Block document {block_document_id}:")

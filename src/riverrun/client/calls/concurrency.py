@@ -1,15 +1,14 @@
-"""Calls about concurrency limits: those of tags, the global ones, and the slots taken of them."""
+"""Calls about concurrency limits: those with names (v2), their slots and leases, and those of tags (v1)."""
 
-from collections.abc import Sequence
-from typing import Literal
 from uuid import UUID
 
-from riverrun.client.call import Call, at
+from riverrun.client.call import Call, Id, at, delete, get, patch, post
 from riverrun.wire.concurrency import (
-    ConcurrencyLeaseHolder,
     ConcurrencyLimit,
     ConcurrencyLimitCreate,
+    ConcurrencyLimitsDecrementBody,
     ConcurrencyLimitsFilterBody,
+    ConcurrencyLimitsIncrementBody,
     ConcurrencyLimitsTagResetBody,
     ConcurrencyLimitV2,
     ConcurrencyLimitV2Create,
@@ -25,112 +24,100 @@ from riverrun.wire.concurrency import (
     V2ConcurrencyLimitsLeasesRenewBody,
 )
 
-Mode = Literal["concurrency", "rate_limit"]
-
-# -- limits of tags
+Slots = list[MinimalConcurrencyLimitResponse]
 
 
-def create_concurrency_limit(tag: str, concurrency_limit: int) -> Call[ConcurrencyLimit]:
-    """Limit how many tasks with a tag run at once, or change the limit."""
-    body = ConcurrencyLimitCreate(tag=tag, concurrency_limit=concurrency_limit)
-    return Call("POST", "/concurrency_limits/", ConcurrencyLimit, body=body)
+def _limit(id_or_name: Id) -> str:
+    return at("v2", "concurrency_limits", id_or_name)
 
 
-def read_concurrency_limit_by_tag(tag: str) -> Call[ConcurrencyLimit]:
-    """The limit of a tag."""
-    return Call("GET", at("concurrency_limits", "tag", tag), ConcurrencyLimit, noun=f"Limit of the tag {tag!r}:")
+def _noun(id_or_name: Id) -> str:
+    return f"Concurrency limit {str(id_or_name)!r}:"
 
 
-def read_concurrency_limits(limit: int | None = None, offset: int = 0) -> Call[list[ConcurrencyLimit]]:
-    """The limits of tags."""
-    body = ConcurrencyLimitsFilterBody(limit=limit, offset=offset)
-    return Call("POST", "/concurrency_limits/filter", list[ConcurrencyLimit], body=body)
+def create_limit(limit: ConcurrencyLimitV2Create) -> Call[ConcurrencyLimitV2]:
+    return post(_limit(""), limit, ConcurrencyLimitV2)
 
 
-def reset_concurrency_limit_by_tag(tag: str, slot_override: list[UUID] | None = None) -> Call[None]:
-    """Free the slots of a tag, or let them be held by these task runs."""
-    body = ConcurrencyLimitsTagResetBody(slot_override=slot_override)
-    return Call("POST", at("concurrency_limits", "tag", tag, "reset"), body=body, noun=f"Limit of the tag {tag!r}:")
+def read_limit(id_or_name: Id) -> Call[GlobalConcurrencyLimitResponse]:
+    return get(_limit(id_or_name), GlobalConcurrencyLimitResponse, noun=_noun(id_or_name))
 
 
-def delete_concurrency_limit_by_tag(tag: str) -> Call[None]:
-    """Delete the limit of a tag."""
-    return Call("DELETE", at("concurrency_limits", "tag", tag), noun=f"Limit of the tag {tag!r}:")
-
-
-# -- global limits
-
-
-def create_global_concurrency_limit(limit: ConcurrencyLimitV2Create) -> Call[ConcurrencyLimitV2]:
-    """Make a limit; ObjectAlreadyExists if there is one of this name."""
-    return Call("POST", "/v2/concurrency_limits/", ConcurrencyLimitV2, body=limit)
-
-
-def read_global_concurrency_limit_by_name(name: str) -> Call[GlobalConcurrencyLimitResponse]:
-    """The limit of this name."""
-    return Call(
-        "GET", at("v2", "concurrency_limits", name), GlobalConcurrencyLimitResponse, noun=f"Concurrency limit {name!r}:"
-    )
-
-
-def read_global_concurrency_limits(
-    limit: int | None = None, offset: int = 0
-) -> Call[list[GlobalConcurrencyLimitResponse]]:
-    """Limits by name."""
+def read_limits(limit: int | None = None, offset: int = 0) -> Call[list[GlobalConcurrencyLimitResponse]]:
     body = V2ConcurrencyLimitsFilterBody(limit=limit, offset=offset)
-    return Call("POST", "/v2/concurrency_limits/filter", list[GlobalConcurrencyLimitResponse], body=body)
+    return post(_limit("filter"), body, list[GlobalConcurrencyLimitResponse])
 
 
-def update_global_concurrency_limit(name: str, limit: ConcurrencyLimitV2Update) -> Call[None]:
-    """Change the limit of this name."""
-    return Call("PATCH", at("v2", "concurrency_limits", name), body=limit, noun=f"Concurrency limit {name!r}:")
+def update_limit(id_or_name: Id, limit: ConcurrencyLimitV2Update) -> Call[None]:
+    return patch(_limit(id_or_name), limit, noun=_noun(id_or_name))
 
 
-def delete_global_concurrency_limit_by_name(name: str) -> Call[None]:
-    """Delete the limit of this name."""
-    return Call("DELETE", at("v2", "concurrency_limits", name), noun=f"Concurrency limit {name!r}:")
+def delete_limit(id_or_name: Id) -> Call[None]:
+    return delete(_limit(id_or_name), noun=_noun(id_or_name))
 
 
-# -- slots
+# -- slots: too few free ones are a RequestConflict whose `response` is 423 with `Retry-After` ------------------------------
 
 
-def increment_concurrency_slots(
-    names: Sequence[str], slots: int, mode: Mode = "concurrency"
-) -> Call[list[MinimalConcurrencyLimitResponse]]:
-    """Take slots of all these limits, or of none: RequestConflict (423) if there are not enough."""
-    body = V2ConcurrencyLimitsIncrementBody(names=list(names), slots=slots, mode=mode)
-    return Call("POST", "/v2/concurrency_limits/increment", list[MinimalConcurrencyLimitResponse], body=body)
+def take_slots(body: V2ConcurrencyLimitsIncrementBody) -> Call[Slots]:
+    return post(_limit("increment"), body, Slots)
 
 
-def increment_concurrency_slots_with_lease(
-    names: Sequence[str],
-    slots: int,
-    mode: Mode = "concurrency",
-    lease_duration: float = 300,
-    holder: ConcurrencyLeaseHolder | None = None,
-) -> Call[ConcurrencyLimitWithLeaseResponse]:
-    """As `increment_concurrency_slots`; the slots come back by themselves if the lease is not renewed in time."""
-    body = V2ConcurrencyLimitsIncrementWithLeaseBody(
-        names=list(names), slots=slots, mode=mode, lease_duration=lease_duration, holder=holder
-    )
-    return Call("POST", "/v2/concurrency_limits/increment-with-lease", ConcurrencyLimitWithLeaseResponse, body=body)
+def take_slots_with_lease(body: V2ConcurrencyLimitsIncrementWithLeaseBody) -> Call[ConcurrencyLimitWithLeaseResponse]:
+    """Slots that come back by themselves when the lease is not renewed."""
+    return post(_limit("increment-with-lease"), body, ConcurrencyLimitWithLeaseResponse)
 
 
-def renew_concurrency_lease(lease_id: UUID, lease_duration: float) -> Call[None]:
-    """Let a lease last from now on; an error (410) if it has ended."""
+def release_slots(body: V2ConcurrencyLimitsDecrementBody) -> Call[Slots]:
+    return post(_limit("decrement"), body, Slots)
+
+
+def release_lease(lease_id: UUID) -> Call[None]:
+    return post(_limit("decrement-with-lease"), V2ConcurrencyLimitsDecrementWithLeaseBody(lease_id=lease_id))
+
+
+def renew_lease(lease_id: UUID, lease_duration: float = 300) -> Call[None]:
+    """Raises ObjectGone when the lease has expired."""
     body = V2ConcurrencyLimitsLeasesRenewBody(lease_duration=lease_duration)
-    return Call("POST", at("v2", "concurrency_limits", "leases", lease_id, "renew"), body=body)
+    return post(at("v2", "concurrency_limits", "leases", lease_id, "renew"), body)
 
 
-def release_concurrency_slots(
-    names: Sequence[str], slots: int, occupancy_seconds: float
-) -> Call[list[MinimalConcurrencyLimitResponse]]:
-    """Give back slots taken without a lease."""
-    body = V2ConcurrencyLimitsDecrementBody(names=list(names), slots=slots, occupancy_seconds=occupancy_seconds)
-    return Call("POST", "/v2/concurrency_limits/decrement", list[MinimalConcurrencyLimitResponse], body=body)
+# -- limits of tags -------------------------------------------------------------------------------------------------------
 
 
-def release_concurrency_slots_with_lease(lease_id: UUID) -> Call[None]:
-    """Give back the slots of a lease."""
-    body = V2ConcurrencyLimitsDecrementWithLeaseBody(lease_id=lease_id)
-    return Call("POST", "/v2/concurrency_limits/decrement-with-lease", body=body)
+def _tag(tag: str, *parts: str) -> str:
+    return at("concurrency_limits", "tag", tag, *parts)
+
+
+def create_tag_limit(tag: str, concurrency_limit: int) -> Call[ConcurrencyLimit]:
+    """Make the limit of a tag, or change the one there is."""
+    body = ConcurrencyLimitCreate(tag=tag, concurrency_limit=concurrency_limit)
+    return post(at("concurrency_limits", ""), body, ConcurrencyLimit)
+
+
+def read_tag_limit(tag: str) -> Call[ConcurrencyLimit]:
+    return get(_tag(tag), ConcurrencyLimit, noun=f"Concurrency limit of tag {tag!r}:")
+
+
+def read_tag_limits(limit: int | None = None, offset: int = 0) -> Call[list[ConcurrencyLimit]]:
+    body = ConcurrencyLimitsFilterBody(limit=limit, offset=offset)
+    return post(at("concurrency_limits", "filter"), body, list[ConcurrencyLimit])
+
+
+def reset_tag_limit(tag: str, slot_override: list[UUID] | None = None) -> Call[None]:
+    body = ConcurrencyLimitsTagResetBody(slot_override=slot_override)
+    return post(_tag(tag, "reset"), body, noun=f"Concurrency limit of tag {tag!r}:")
+
+
+def delete_tag_limit(tag: str) -> Call[None]:
+    return delete(_tag(tag), noun=f"Concurrency limit of tag {tag!r}:")
+
+
+def take_tag_slots(names: list[str], task_run_id: UUID) -> Call[Slots]:
+    body = ConcurrencyLimitsIncrementBody(names=names, task_run_id=task_run_id)
+    return post(at("concurrency_limits", "increment"), body, Slots)
+
+
+def release_tag_slots(names: list[str], task_run_id: UUID) -> Call[Slots]:
+    body = ConcurrencyLimitsDecrementBody(names=names, task_run_id=task_run_id)
+    return post(at("concurrency_limits", "decrement"), body, Slots)

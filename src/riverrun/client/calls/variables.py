@@ -1,30 +1,33 @@
 """Calls about variables."""
 
-from riverrun.client.call import Call, at
-from riverrun.wire.requests import VariablesFilterBody
+from riverrun.client.call import Call, Id, at, delete, get, patch, post
+from riverrun.wire.requests import VariablesCountBody, VariablesFilterBody
 from riverrun.wire.variables import Variable, VariableCreate, VariableUpdate
 
 
 def create_variable(variable: VariableCreate) -> Call[Variable]:
-    """Make a variable; ObjectAlreadyExists if there is one of this name."""
-    return Call("POST", "/variables/", Variable, body=variable)
+    return post(at("variables", ""), variable, Variable)
 
 
-def read_variable_by_name(name: str) -> Call[Variable | None]:
-    """The variable of this name, or None."""
-    return Call("GET", at("variables", "name", name), Variable, absent_is_none=True)
+def read_variable(name: str) -> Call[Variable | None]:
+    return get(at("variables", "name", name), Variable, absent_is_none=True)
 
 
-def read_variables(limit: int | None = None) -> Call[list[Variable]]:
-    """Variables by name."""
-    return Call("POST", "/variables/filter", list[Variable], body=VariablesFilterBody(limit=limit, sort="NAME_ASC"))
+def read_variable_by_id(variable_id: Id) -> Call[Variable | None]:
+    return get(at("variables", variable_id), Variable, absent_is_none=True)
+
+
+def read_variables(body: VariablesFilterBody | None = None) -> Call[list[Variable]]:
+    return post(at("variables", "filter"), body or VariablesFilterBody(), list[Variable])
+
+
+def count_variables(body: VariablesCountBody | None = None) -> Call[int]:
+    return post(at("variables", "count"), body or VariablesCountBody(), int)
 
 
 def update_variable(name: str, variable: VariableUpdate) -> Call[None]:
-    """Change the variable of this name."""
-    return Call("PATCH", at("variables", "name", name), body=variable, noun=f"Variable {name!r}:")
+    return patch(at("variables", "name", name), variable, noun=f"Variable {name!r}:")
 
 
-def delete_variable_by_name(name: str) -> Call[None]:
-    """Delete the variable of this name; ObjectNotFound if there is none."""
-    return Call("DELETE", at("variables", "name", name), noun=f"Variable {name!r}:")
+def delete_variable(name: str) -> Call[None]:
+    return delete(at("variables", "name", name), noun=f"Variable {name!r}:")
