@@ -7,6 +7,7 @@ code alike: `send(read_flow_run(id))`, `await asend(read_flow_run(id))`.
 from collections.abc import Mapping
 from typing import Any, Final, Generic, TypeVar
 from urllib.parse import quote
+from uuid import UUID
 
 from msgspec import UNSET, Struct
 
@@ -47,3 +48,23 @@ class Call(Struct, Generic[T], frozen=True):
 def at(*parts: object) -> str:
     """The path of parts, each quoted: `at("variables", "name", "a/b")` is `/variables/name/a%2Fb`."""
     return "".join("/" + quote(str(part), safe="") for part in parts)
+
+
+#: how callers may name an object
+Id = UUID | str
+
+
+def get(path: str, returns: Any, **options: Any) -> Call[Any]:
+    return Call("GET", path, returns, **options)
+
+
+def post(path: str, body: Any = NO_BODY, returns: Any = None, **options: Any) -> Call[Any]:
+    return Call("POST", path, returns, body, **options)
+
+
+def patch(path: str, body: Any, **options: Any) -> Call[None]:
+    return Call("PATCH", path, None, body, **options)
+
+
+def delete(path: str, **options: Any) -> Call[None]:
+    return Call("DELETE", path, None, **options)

@@ -143,7 +143,7 @@ def _answer(call: Call[Any], outcome: _Outcome) -> Any:
         return None
     if not outcome.is_success:
         raise _error(call, outcome)
-    if call.returns is None:
+    if call.returns is None or (call.returns is Any and not outcome.content):
         return None
     try:
         return _decoder(call.returns).decode(outcome.content)

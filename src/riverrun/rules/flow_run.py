@@ -239,7 +239,7 @@ def _pause(case: _Case) -> Decision | None:  # 11
         return abort("A run that has not started cannot be paused.")
     if case.before is not RUNNING:
         return reject(f"Only a running run can be paused; this one is {case.before.value.lower()}.")
-    if details.pause_key is not None and details.pause_key in facts.policy.pause_keys:
+    if details.pause_key is not None and details.pause_key in (facts.policy.pause_keys or ()):
         return reject("This pause has already fired in this run.")
     if details.pause_reschedule:
         if facts.has_parent:
@@ -247,7 +247,7 @@ def _pause(case: _Case) -> Decision | None:  # 11
         if facts.deployment_id is None:
             return abort("A run without a deployment cannot be suspended: no process would resume it.")
     if details.pause_key is not None:
-        case.policy["pause_keys"] = [*facts.policy.pause_keys, details.pause_key]
+        case.policy["pause_keys"] = [*(facts.policy.pause_keys or ()), details.pause_key]
     return None
 
 

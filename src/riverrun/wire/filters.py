@@ -111,7 +111,9 @@ class BlockDocumentFilterName(Struct, Model, kw_only=True, forbid_unknown_fields
 class BlockDocumentFilter(Struct, Model, kw_only=True, forbid_unknown_fields=True):
     operator: Operator = "and_"
     id: BlockDocumentFilterId | None = None
-    is_anonymous: BlockDocumentFilterIsAnonymous | None = field(default_factory=lambda: {"eq_": False})
+    is_anonymous: BlockDocumentFilterIsAnonymous | None = field(
+        default_factory=lambda: BlockDocumentFilterIsAnonymous(eq_=False)
+    )
     block_type_id: BlockDocumentFilterBlockTypeId | None = None
     name: BlockDocumentFilterName | None = None
 

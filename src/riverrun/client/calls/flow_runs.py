@@ -1,0 +1,136 @@
+"""Calls about flow runs, their states and inputs."""
+
+from typing import Any
+
+from riverrun.client.call import Call, Id, Raw, at, delete, get, patch, post
+from riverrun.wire.flow_runs import (
+    FlowRunBulkDeleteResponse,
+    FlowRunBulkSetStateResponse,
+    FlowRunCreate,
+    FlowRunInput,
+    FlowRunUpdate,
+    Graph,
+    HistoryResponse,
+)
+from riverrun.wire.requests import (
+    FlowRunsBulkDeleteBody,
+    FlowRunsBulkSetStateBody,
+    FlowRunsCountBody,
+    FlowRunsFilterBody,
+    FlowRunsHistoryBody,
+    FlowRunsInputBody,
+    FlowRunsInputFilterBody,
+    FlowRunsPaginateBody,
+    FlowRunsResumeBody,
+    FlowRunsSetStateBody,
+)
+from riverrun.wire.runs import FlowRun
+from riverrun.wire.states import BaseState
+from riverrun.wire.transitions import OrchestrationResult, StateCreate
+
+
+def _run(flow_run_id: Id, *parts: object) -> str:
+    return at("flow_runs", flow_run_id, *parts)
+
+
+def _noun(flow_run_id: Id) -> str:
+    return f"Flow run {flow_run_id}:"
+
+
+def create_flow_run(flow_run: FlowRunCreate) -> Call[FlowRun]:
+    """Make a flow run, or get the one of this flow that has the same idempotency key."""
+    return post(at("flow_runs", ""), flow_run, FlowRun)
+
+
+def read_flow_run(flow_run_id: Id) -> Call[FlowRun]:
+    return get(_run(flow_run_id), FlowRun, noun=_noun(flow_run_id))
+
+
+def read_flow_runs(body: FlowRunsFilterBody | None = None) -> Call[list[FlowRun]]:
+    return post(at("flow_runs", "filter"), body or FlowRunsFilterBody(), list[FlowRun])
+
+
+def paginate_flow_runs(body: FlowRunsPaginateBody | None = None) -> Call[dict[str, Any]]:
+    return post(at("flow_runs", "paginate"), body or FlowRunsPaginateBody(), dict[str, Any])
+
+
+def count_flow_runs(body: FlowRunsCountBody | None = None) -> Call[int]:
+    return post(at("flow_runs", "count"), body or FlowRunsCountBody(), int)
+
+
+def flow_run_history(body: FlowRunsHistoryBody) -> Call[list[HistoryResponse]]:
+    return post(at("flow_runs", "history"), body, list[HistoryResponse])
+
+
+def flow_run_graph(flow_run_id: Id) -> Call[Graph]:
+    return get(_run(flow_run_id, "graph-v2"), Graph, noun=_noun(flow_run_id))
+
+
+def update_flow_run(flow_run_id: Id, flow_run: FlowRunUpdate) -> Call[None]:
+    return patch(_run(flow_run_id), flow_run, noun=_noun(flow_run_id))
+
+
+def update_flow_run_labels(flow_run_id: Id, labels: dict[str, Any]) -> Call[None]:
+    return patch(_run(flow_run_id, "labels"), labels, noun=_noun(flow_run_id))
+
+
+def delete_flow_run(flow_run_id: Id) -> Call[None]:
+    return delete(_run(flow_run_id), noun=_noun(flow_run_id))
+
+
+def delete_flow_runs(body: FlowRunsBulkDeleteBody) -> Call[FlowRunBulkDeleteResponse]:
+    return post(at("flow_runs", "bulk_delete"), body, FlowRunBulkDeleteResponse)
+
+
+def set_flow_run_state(flow_run_id: Id, state: StateCreate, force: bool = False) -> Call[OrchestrationResult]:
+    """Propose a state. Give it a `transition_id` of its own: a repetition of the same request is then told apart."""
+    body = FlowRunsSetStateBody(state=state, force=force)
+    return post(_run(flow_run_id, "set_state"), body, OrchestrationResult, noun=_noun(flow_run_id))
+
+
+def set_flow_run_states(body: FlowRunsBulkSetStateBody) -> Call[FlowRunBulkSetStateResponse]:
+    return post(at("flow_runs", "bulk_set_state"), body, FlowRunBulkSetStateResponse)
+
+
+def resume_flow_run(flow_run_id: Id, run_input: dict[str, Any] | None = None) -> Call[OrchestrationResult]:
+    body = FlowRunsResumeBody(run_input=run_input)
+    return post(_run(flow_run_id, "resume"), body, OrchestrationResult, noun=_noun(flow_run_id))
+
+
+def read_flow_run_states(flow_run_id: Id) -> Call[list[BaseState]]:
+    """The states of the run, oldest first."""
+    return get(at("flow_run_states", ""), list[BaseState], query={"flow_run_id": flow_run_id})
+
+
+def read_flow_run_state(state_id: Id) -> Call[BaseState]:
+    return get(at("flow_run_states", state_id), BaseState, noun=f"State {state_id}:")
+
+
+def download_flow_run_logs(flow_run_id: Id) -> Call[Any]:
+    """The log as CSV: the answer is the HTTP response."""
+    return get(_run(flow_run_id, "logs", "download"), Raw, noun=_noun(flow_run_id))
+
+
+# -- inputs ---------------------------------------------------------------------------------------------------------------
+
+
+def create_flow_run_input(flow_run_id: Id, key: str, value: str, sender: str | None = None) -> Call[None]:
+    """Leave JSON text under a key of the run; ObjectAlreadyExists if the key is taken."""
+    body = FlowRunsInputBody(key=key, value=value, sender=sender)
+    return post(_run(flow_run_id, "input"), body, noun=_noun(flow_run_id))
+
+
+def filter_flow_run_input(
+    flow_run_id: Id, key_prefix: str, limit: int = 1, exclude_keys: "set[str] | None" = None
+) -> Call[list[FlowRunInput]]:
+    body = FlowRunsInputFilterBody(prefix=key_prefix, limit=limit, exclude_keys=sorted(exclude_keys or ()))
+    return post(_run(flow_run_id, "input", "filter"), body, list[FlowRunInput], noun=_noun(flow_run_id))
+
+
+def read_flow_run_input(flow_run_id: Id, key: str) -> Call[Any]:
+    """The answer is the HTTP response, for its text is the stored JSON text as it was left."""
+    return get(_run(flow_run_id, "input", key), Raw, noun=f"Input {key!r} of flow run {flow_run_id}:")
+
+
+def delete_flow_run_input(flow_run_id: Id, key: str) -> Call[None]:
+    return delete(_run(flow_run_id, "input", key), noun=f"Input {key!r} of flow run {flow_run_id}:")

@@ -1,0 +1,43 @@
+"""Calls about flows."""
+
+from riverrun.client.call import Call, Id, at, delete, get, patch, post
+from riverrun.wire.flow_runs import FlowBulkDeleteResponse, FlowCreate, FlowPaginationResponse, FlowUpdate
+from riverrun.wire.requests import FlowsBulkDeleteBody, FlowsCountBody, FlowsFilterBody, FlowsPaginateBody
+from riverrun.wire.runs import Flow
+
+
+def create_flow(flow: FlowCreate) -> Call[Flow]:
+    """Make the flow, or get the one that has its name."""
+    return post(at("flows", ""), flow, Flow)
+
+
+def read_flow(flow_id: Id) -> Call[Flow]:
+    return get(at("flows", flow_id), Flow, noun=f"Flow {flow_id}:")
+
+
+def read_flow_by_name(name: str) -> Call[Flow]:
+    return get(at("flows", "name", name), Flow, noun=f"Flow {name!r}:")
+
+
+def read_flows(body: FlowsFilterBody | None = None) -> Call[list[Flow]]:
+    return post(at("flows", "filter"), body or FlowsFilterBody(), list[Flow])
+
+
+def paginate_flows(body: FlowsPaginateBody | None = None) -> Call[FlowPaginationResponse]:
+    return post(at("flows", "paginate"), body or FlowsPaginateBody(), FlowPaginationResponse)
+
+
+def count_flows(body: FlowsCountBody | None = None) -> Call[int]:
+    return post(at("flows", "count"), body or FlowsCountBody(), int)
+
+
+def update_flow(flow_id: Id, flow: FlowUpdate) -> Call[None]:
+    return patch(at("flows", flow_id), flow, noun=f"Flow {flow_id}:")
+
+
+def delete_flow(flow_id: Id) -> Call[None]:
+    return delete(at("flows", flow_id), noun=f"Flow {flow_id}:")
+
+
+def delete_flows(body: FlowsBulkDeleteBody) -> Call[FlowBulkDeleteResponse]:
+    return post(at("flows", "bulk_delete"), body, FlowBulkDeleteResponse)
