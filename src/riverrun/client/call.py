@@ -31,7 +31,7 @@ class Call(Struct, Generic[T], frozen=True):
     `path` stands below the API's URL, quoted (`at` does it). `returns` is the type that the answer's JSON is read as; None
     reads nothing, `Raw` gives the HTTP response. `body` is a Struct, a list or dictionary of them, or bytes of the
     `content_type`. With `absent_is_none` a 404 answers None instead of raising ObjectNotFound; `noun` names in messages
-    what was asked for. `timeout` takes the place of the setting (a long poll).
+    what was asked for. `timeout` takes the place of the setting (a long poll), `headers` are sent as well.
     """
 
     method: str
@@ -43,6 +43,7 @@ class Call(Struct, Generic[T], frozen=True):
     noun: str | None = None
     content_type: str = JSON
     timeout: float | None = None
+    headers: Mapping[str, str] | None = None
 
 
 def at(*parts: object) -> str:

@@ -55,11 +55,14 @@ _ERRORS: dict[int, type[HTTPStatusError]] = {
 }
 
 
-def send(call: Call[T], retries: int | None = None, base_url: str | None = None) -> T:
+def send(
+    call: Call[T], retries: int | None = None, base_url: str | None = None, client: "httpx.Client | None" = None
+) -> T:
     """Send the call and return its answer.
 
     Connection errors and the answers 408, 429, 502 and 503 are tried again `retries` times (default: the setting
-    `client_max_retries`). `base_url` is the API's URL where it is not to be found out.
+    `client_max_retries`). `base_url` is the API's URL where it is not to be found out, `client` who sends it instead of
+    the process's own.
     """
     exchange = _exchange(call, retries)
     step = next(exchange)
@@ -69,12 +72,14 @@ def send(call: Call[T], retries: int | None = None, base_url: str | None = None)
                 time.sleep(step)
                 step = exchange.send(None)
             else:
-                step = exchange.send(_request(step, base_url or ensure_api_url()))
+                step = exchange.send(_request(step, base_url or ensure_api_url(), client))
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
 
 
-async def asend(call: Call[T], retries: int | None = None, base_url: str | None = None) -> T:
+async def asend(
+    call: Call[T], retries: int | None = None, base_url: str | None = None, client: "httpx.AsyncClient | None" = None
+) -> T:
     """Send the call from async code; as `send`."""
     import asyncio
 
@@ -89,7 +94,7 @@ async def asend(call: Call[T], retries: int | None = None, base_url: str | None 
                 url = base_url or api_url()
                 if url is None:
                     url = await asyncio.to_thread(ensure_api_url)
-                step = exchange.send(await _arequest(step, url))
+                step = exchange.send(await _arequest(step, url, client))
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
 
@@ -227,10 +232,10 @@ def _unreachable(call: Call[Any], error: "httpx.TransportError | httpx.InvalidUR
 def _parts(call: Call[Any], base_url: str) -> dict[str, Any]:
     """The arguments of httpx for a call."""
     current = settings()
-    headers = dict(authorization(current.api_key, current.api_auth_string))
+    headers = {**authorization(current.api_key, current.api_auth_string), **(call.headers or {})}
     body = call.body
     if body is not NO_BODY:
-        headers["Content-Type"] = call.content_type
+        headers.setdefault("Content-Type", call.content_type)
         if not isinstance(body, bytes | memoryview):
             body = encode(body)
     return {
@@ -275,19 +280,19 @@ def _text(value: Any) -> Any:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode().strip('"')
 
 
-def _request(call: Call[Any], base_url: str) -> _Outcome:
+def _request(call: Call[Any], base_url: str, client: "httpx.Client | None") -> _Outcome:
     import httpx
 
     try:
-        return _client(base_url.startswith("https")).request(**_parts(call, base_url))
+        return (client or _client(base_url.startswith("https"))).request(**_parts(call, base_url))
     except (httpx.TransportError, httpx.InvalidURL) as error:
         return error
 
 
-async def _arequest(call: Call[Any], base_url: str) -> _Outcome:
+async def _arequest(call: Call[Any], base_url: str, client: "httpx.AsyncClient | None") -> _Outcome:
     import httpx
 
-    client = await _async_client(base_url.startswith("https"))
+    client = client or await _async_client(base_url.startswith("https"))
     try:
         return await client.request(**_parts(call, base_url))
     except (httpx.TransportError, httpx.InvalidURL) as error:

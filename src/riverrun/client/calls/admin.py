@@ -35,16 +35,16 @@ def read_server_settings() -> Call[dict[str, Any]]:
     return get(at("admin", "settings"), dict[str, Any])
 
 
-def read_result_storage() -> Call[ServerDefaultResultStorage]:
+def read_server_default_result_storage() -> Call[ServerDefaultResultStorage]:
     return get(at("admin", "storage"), ServerDefaultResultStorage)
 
 
-def update_result_storage(block_document_id: UUID) -> Call[ServerDefaultResultStorage]:
-    body = ServerDefaultResultStorageUpdate(default_result_storage_block_id=block_document_id)
+def update_server_default_result_storage(default_result_storage_block_id: UUID) -> Call[ServerDefaultResultStorage]:
+    body = ServerDefaultResultStorageUpdate(default_result_storage_block_id=default_result_storage_block_id)
     return Call("PUT", at("admin", "storage"), ServerDefaultResultStorage, body)
 
 
-def delete_result_storage() -> Call[None]:
+def clear_server_default_result_storage() -> Call[None]:
     return delete(at("admin", "storage"))
 
 

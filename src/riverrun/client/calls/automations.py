@@ -25,7 +25,7 @@ def count_automations(body: AutomationsCountBody | None = None) -> Call[int]:
     return post(at("automations", "count"), body or AutomationsCountBody(), int)
 
 
-def read_related_automations(resource_id: str) -> Call[list[Automation]]:
+def read_resource_related_automations(resource_id: str) -> Call[list[Automation]]:
     return get(at("automations", "related-to", resource_id), list[Automation])
 
 
@@ -42,5 +42,5 @@ def delete_automation(automation_id: Id) -> Call[None]:
     return delete(at("automations", automation_id), noun=_noun(automation_id))
 
 
-def delete_owned_automations(resource_id: str) -> Call[None]:
+def delete_resource_owned_automations(resource_id: str) -> Call[None]:
     return delete(at("automations", "owned-by", resource_id))

@@ -89,7 +89,7 @@ def schedule_deployment(deployment_id: Id, body: DeploymentsScheduleBody | None 
     return post(_deployment(deployment_id, "schedule"), body or DeploymentsScheduleBody(), noun=_noun(deployment_id))
 
 
-def read_scheduled_flow_runs(
+def get_scheduled_flow_runs_for_deployments(
     deployment_ids: list[Id], scheduled_before: datetime | None = None, limit: int | None = None
 ) -> Call[list[FlowRun]]:
     """Runs of the deployments that are due, soonest first. Asking shows the server that somebody serves them."""

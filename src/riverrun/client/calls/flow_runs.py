@@ -102,8 +102,8 @@ def read_flow_run_states(flow_run_id: Id) -> Call[list[BaseState]]:
     return get(at("flow_run_states", ""), list[BaseState], query={"flow_run_id": flow_run_id})
 
 
-def read_flow_run_state(state_id: Id) -> Call[BaseState]:
-    return get(at("flow_run_states", state_id), BaseState, noun=f"State {state_id}:")
+def read_flow_run_state(flow_run_state_id: Id) -> Call[BaseState]:
+    return get(at("flow_run_states", flow_run_state_id), BaseState, noun=f"State {flow_run_state_id}:")
 
 
 def download_flow_run_logs(flow_run_id: Id) -> Call[Any]:

@@ -15,8 +15,8 @@ def read_flow(flow_id: Id) -> Call[Flow]:
     return get(at("flows", flow_id), Flow, noun=f"Flow {flow_id}:")
 
 
-def read_flow_by_name(name: str) -> Call[Flow]:
-    return get(at("flows", "name", name), Flow, noun=f"Flow {name!r}:")
+def read_flow_by_name(flow_name: str) -> Call[Flow]:
+    return get(at("flows", "name", flow_name), Flow, noun=f"Flow {flow_name!r}:")
 
 
 def read_flows(body: FlowsFilterBody | None = None) -> Call[list[Flow]]:

@@ -2,10 +2,14 @@
 
 from datetime import datetime
 from typing import Any
+from uuid import UUID
+
+from msgspec import Struct
 
 from riverrun.client.call import Call, Id, at, delete, get, patch, post
 from riverrun.wire.concurrency import WorkPoolsConcurrencyStatusBody, WorkQueuesConcurrencyStatusBody
 from riverrun.wire.filters import WorkerFilter, WorkPoolFilter, WorkQueueFilter
+from riverrun.wire.model import Model
 from riverrun.wire.requests import (
     WorkPoolsCountBody,
     WorkPoolsFilterBody,
@@ -18,7 +22,6 @@ from riverrun.wire.requests import (
 )
 from riverrun.wire.runs import FlowRun
 from riverrun.wire.work import (
-    WorkerFlowRunResponse,
     WorkerResponse,
     WorkPoolConcurrencyStatus,
     WorkPoolCreate,
@@ -51,14 +54,14 @@ def create_work_pool(work_pool: WorkPoolCreate) -> Call[WorkPoolResponse]:
     return post(_pool(""), work_pool, WorkPoolResponse)
 
 
-def read_work_pool(name: str) -> Call[WorkPoolResponse]:
-    return get(_pool(name), WorkPoolResponse, noun=_pool_noun(name))
+def read_work_pool(work_pool_name: str) -> Call[WorkPoolResponse]:
+    return get(_pool(work_pool_name), WorkPoolResponse, noun=_pool_noun(work_pool_name))
 
 
 def read_work_pools(
-    limit: int | None = None, offset: int = 0, work_pools: WorkPoolFilter | None = None
+    limit: int | None = None, offset: int = 0, work_pool_filter: WorkPoolFilter | None = None
 ) -> Call[list[WorkPoolResponse]]:
-    body = WorkPoolsFilterBody(work_pools=work_pools, limit=limit, offset=offset)
+    body = WorkPoolsFilterBody(work_pools=work_pool_filter, limit=limit, offset=offset)
     return post(_pool("filter"), body, list[WorkPoolResponse])
 
 
@@ -66,33 +69,45 @@ def count_work_pools(work_pools: WorkPoolFilter | None = None) -> Call[int]:
     return post(_pool("count"), WorkPoolsCountBody(work_pools=work_pools), int)
 
 
-def update_work_pool(name: str, work_pool: WorkPoolUpdate) -> Call[None]:
-    return patch(_pool(name), work_pool, noun=_pool_noun(name))
+def update_work_pool(work_pool_name: str, work_pool: WorkPoolUpdate) -> Call[None]:
+    return patch(_pool(work_pool_name), work_pool, noun=_pool_noun(work_pool_name))
 
 
-def delete_work_pool(name: str) -> Call[None]:
-    return delete(_pool(name), noun=_pool_noun(name))
+def delete_work_pool(work_pool_name: str) -> Call[None]:
+    return delete(_pool(work_pool_name), noun=_pool_noun(work_pool_name))
 
 
-def read_work_pool_concurrency(name: str, body: WorkPoolsConcurrencyStatusBody) -> Call[WorkPoolConcurrencyStatus]:
-    return post(_pool(name, "concurrency_status"), body, WorkPoolConcurrencyStatus, noun=_pool_noun(name))
+def read_work_pool_concurrency_status(
+    work_pool_name: str, page: int = 1, limit: int | None = None, flow_run_limit: int = 10
+) -> Call[WorkPoolConcurrencyStatus]:
+    body = WorkPoolsConcurrencyStatusBody(page=page, limit=limit, flow_run_limit=flow_run_limit)
+    path = _pool(work_pool_name, "concurrency_status")
+    return post(path, body, WorkPoolConcurrencyStatus, noun=_pool_noun(work_pool_name))
 
 
-def read_scheduled_work(
-    name: str,
+class ScheduledWork(Struct, Model, kw_only=True):
+    """A run that a worker may take, and where it waited."""
+
+    work_pool_id: UUID
+    work_queue_id: UUID
+    flow_run: FlowRun
+
+
+def get_scheduled_flow_runs_for_work_pool(
+    work_pool_name: str,
     work_queue_names: list[str] | None = None,
     scheduled_before: datetime | None = None,
     limit: int | None = None,
-) -> Call[list[WorkerFlowRunResponse]]:
+) -> Call[list[ScheduledWork]]:
     """Runs of the pool's queues that are due and may start, by priority. Asking shows that somebody polls."""
     body = WorkPoolsGetScheduledFlowRunsBody(
         work_queue_names=work_queue_names or [], scheduled_before=scheduled_before, limit=limit
     )
-    path = _pool(name, "get_scheduled_flow_runs")
-    return post(path, body, list[WorkerFlowRunResponse], noun=_pool_noun(name))
+    path = _pool(work_pool_name, "get_scheduled_flow_runs")
+    return post(path, body, list[ScheduledWork], noun=_pool_noun(work_pool_name))
 
 
-def read_worker_types() -> Call[dict[str, Any]]:
+def read_worker_metadata() -> Call[dict[str, Any]]:
     """The types of workers that the server knows, with their templates of jobs."""
     return get(at("collections", "views", "aggregate-worker-metadata"), dict[str, Any])
 
@@ -100,16 +115,20 @@ def read_worker_types() -> Call[dict[str, Any]]:
 # -- workers --------------------------------------------------------------------------------------------------------------
 
 
-def send_worker_heartbeat(pool: str, worker: str, interval_seconds: int | None = None) -> Call[None]:
-    body = WorkPoolsWorkersHeartbeatBody(name=worker, heartbeat_interval_seconds=interval_seconds)
-    return post(_pool(pool, "workers", "heartbeat"), body, noun=_pool_noun(pool))
+def send_worker_heartbeat(
+    work_pool_name: str, worker_name: str, heartbeat_interval_seconds: float | None = None
+) -> Call[None]:
+    interval = None if heartbeat_interval_seconds is None else int(heartbeat_interval_seconds)
+    body = WorkPoolsWorkersHeartbeatBody(name=worker_name, heartbeat_interval_seconds=interval)
+    return post(_pool(work_pool_name, "workers", "heartbeat"), body, noun=_pool_noun(work_pool_name))
 
 
-def read_workers(
-    pool: str, workers: WorkerFilter | None = None, limit: int | None = None, offset: int = 0
+def read_workers_for_work_pool(
+    work_pool_name: str, worker_filter: WorkerFilter | None = None, offset: int | None = None, limit: int | None = None
 ) -> Call[list[WorkerResponse]]:
-    body = WorkPoolsWorkersFilterBody(workers=workers, limit=limit, offset=offset)
-    return post(_pool(pool, "workers", "filter"), body, list[WorkerResponse], noun=_pool_noun(pool))
+    body = WorkPoolsWorkersFilterBody(workers=worker_filter, limit=limit, offset=offset or 0)
+    path = _pool(work_pool_name, "workers", "filter")
+    return post(path, body, list[WorkerResponse], noun=_pool_noun(work_pool_name))
 
 
 def delete_worker(pool: str, worker: str) -> Call[None]:
@@ -119,53 +138,59 @@ def delete_worker(pool: str, worker: str) -> Call[None]:
 # -- queues ---------------------------------------------------------------------------------------------------------------
 
 
-def create_work_queue(work_queue: WorkQueueCreate, pool: str | None = None) -> Call[WorkQueueResponse]:
+def create_work_queue(work_queue: WorkQueueCreate, work_pool_name: str | None = None) -> Call[WorkQueueResponse]:
     """Make a queue in the pool; without one in the default pool."""
-    if pool is None:
+    if work_pool_name is None:
         return post(at("work_queues", ""), work_queue, WorkQueueResponse)
-    return post(_pool(pool, "queues"), work_queue, WorkQueueResponse, noun=_pool_noun(pool))
+    return post(_pool(work_pool_name, "queues"), work_queue, WorkQueueResponse, noun=_pool_noun(work_pool_name))
 
 
-def read_work_queue(queue_id: Id) -> Call[WorkQueueResponse]:
-    return get(at("work_queues", queue_id), WorkQueueResponse, noun=_queue_noun(queue_id))
+def read_work_queue(id: Id) -> Call[WorkQueueResponse]:
+    return get(at("work_queues", id), WorkQueueResponse, noun=_queue_noun(id))
 
 
-def read_work_queue_by_name(name: str, pool: str | None = None) -> Call[WorkQueueResponse]:
-    path = at("work_queues", "name", name) if pool is None else _pool(pool, "queues", name)
-    return get(path, WorkQueueResponse, noun=_queue_noun(name if pool is None else f"{pool}/{name}"))
+def read_work_queue_by_name(name: str, work_pool_name: str | None = None) -> Call[WorkQueueResponse]:
+    if work_pool_name is None:
+        return get(at("work_queues", "name", name), WorkQueueResponse, noun=_queue_noun(name))
+    path = _pool(work_pool_name, "queues", name)
+    return get(path, WorkQueueResponse, noun=_queue_noun(f"{work_pool_name}/{name}"))
 
 
 def read_work_queues(
-    pool: str | None = None, work_queues: WorkQueueFilter | None = None, limit: int | None = None, offset: int = 0
+    work_pool_name: str | None = None,
+    work_queue_filter: WorkQueueFilter | None = None,
+    limit: int | None = None,
+    offset: int | None = None,
 ) -> Call[list[WorkQueueResponse]]:
-    if pool is None:
-        body = WorkQueuesFilterBody(work_queues=work_queues, limit=limit, offset=offset)
+    if work_pool_name is None:
+        body = WorkQueuesFilterBody(work_queues=work_queue_filter, limit=limit, offset=offset or 0)
         return post(at("work_queues", "filter"), body, list[WorkQueueResponse])
-    in_pool = WorkPoolsQueuesFilterBody(work_queues=work_queues or WorkQueueFilter(), limit=limit, offset=offset)
-    return post(_pool(pool, "queues", "filter"), in_pool, list[WorkQueueResponse], noun=_pool_noun(pool))
+    wanted = work_queue_filter or WorkQueueFilter()
+    in_pool = WorkPoolsQueuesFilterBody(work_queues=wanted, limit=limit, offset=offset or 0)
+    path = _pool(work_pool_name, "queues", "filter")
+    return post(path, in_pool, list[WorkQueueResponse], noun=_pool_noun(work_pool_name))
 
 
-def update_work_queue(queue_id: Id, work_queue: WorkQueueUpdate) -> Call[None]:
-    return patch(at("work_queues", queue_id), work_queue, noun=_queue_noun(queue_id))
+def update_work_queue(id: Id, work_queue: WorkQueueUpdate) -> Call[None]:
+    return patch(at("work_queues", id), work_queue, noun=_queue_noun(id))
 
 
-def delete_work_queue(queue_id: Id) -> Call[None]:
-    return delete(at("work_queues", queue_id), noun=_queue_noun(queue_id))
+def delete_work_queue_by_id(id: Id) -> Call[None]:
+    return delete(at("work_queues", id), noun=_queue_noun(id))
 
 
-def read_work_queue_status(queue_id: Id) -> Call[WorkQueueStatusDetail]:
-    return get(at("work_queues", queue_id, "status"), WorkQueueStatusDetail, noun=_queue_noun(queue_id))
+def read_work_queue_status(id: Id) -> Call[WorkQueueStatusDetail]:
+    return get(at("work_queues", id, "status"), WorkQueueStatusDetail, noun=_queue_noun(id))
 
 
-def read_work_queue_concurrency(
-    queue_id: Id, body: WorkQueuesConcurrencyStatusBody
+def read_work_queue_concurrency_status(
+    id: Id, page: int = 1, limit: int | None = None
 ) -> Call[WorkQueueConcurrencyStatus]:
-    path = at("work_queues", queue_id, "concurrency_status")
-    return post(path, body, WorkQueueConcurrencyStatus, noun=_queue_noun(queue_id))
+    body = WorkQueuesConcurrencyStatusBody(page=page, limit=limit)
+    path = at("work_queues", id, "concurrency_status")
+    return post(path, body, WorkQueueConcurrencyStatus, noun=_queue_noun(id))
 
 
-def read_work_queue_runs(
-    queue_id: Id, limit: int | None = None, scheduled_before: datetime | None = None
-) -> Call[list[FlowRun]]:
+def get_runs_in_work_queue(id: Id, limit: int = 10, scheduled_before: datetime | None = None) -> Call[list[FlowRun]]:
     body = WorkQueuesGetRunsBody(limit=limit, scheduled_before=scheduled_before)
-    return post(at("work_queues", queue_id, "get_runs"), body, list[FlowRun], noun=_queue_noun(queue_id))
+    return post(at("work_queues", id, "get_runs"), body, list[FlowRun], noun=_queue_noun(id))
