@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from riverrun.base.errors import AccessDenied, ObjectAlreadyExists, ObjectNotFound
 from riverrun.blocks import schema
 from riverrun.client.calls import blocks as calls
-from riverrun.utilities.talks import Talk, ask
+from riverrun.utilities.talks import Talk, ask, look_for
 from riverrun.wire.blocks import (
     BlockDocument,
     BlockDocumentCreate,
@@ -25,6 +25,8 @@ from riverrun.wire.blocks import (
     BlockTypeCreate,
     BlockTypeUpdate,
 )
+from riverrun.wire.filters import BlockSchemaFilter, BlockSchemaFilterBlockTypeId
+from riverrun.wire.requests import BlockSchemasFilterBody
 
 if TYPE_CHECKING:
     from riverrun.blocks.core import Block
@@ -36,7 +38,7 @@ _LOOKS = ("logo_url", "documentation_url", "description", "code_example")
 # -- the type
 
 
-def register(cls: "type[Block]", client: Any = None) -> Talk[None]:
+def register(cls: "type[Block]", client: Any = None) -> Talk[None]:  # noqa: ARG001 - see above
     """Make the type and the schema of this class known to the server, and those of blocks in its fields."""
     from riverrun.blocks.core import Block, InvalidBlockRegistration
 
@@ -56,12 +58,12 @@ def register(cls: "type[Block]", client: Any = None) -> Talk[None]:
 
 def _register_type(mine: BlockType) -> Talk[BlockType]:
     looks = {name: getattr(mine, name) for name in _LOOKS}
-    found = yield from ask(calls.read_block_type_by_slug(mine.slug))
+    found = yield from look_for(calls.read_block_type_by_slug(mine.slug))
     if found is None:
         try:
             return (yield from ask(calls.create_block_type(BlockTypeCreate(name=mine.name, slug=mine.slug, **looks))))
         except ObjectAlreadyExists:  # by somebody else, just now
-            found = yield from ask(calls.read_block_type_by_slug(mine.slug))
+            found = yield from look_for(calls.read_block_type_by_slug(mine.slug))
             if found is None:
                 raise
     # texts may come back with entities in the place of < and >
@@ -76,7 +78,7 @@ def _text(value: str | None) -> str | None:
 
 def _register_schema(cls: "type[Block]", block_type: BlockType) -> Talk[BlockSchema]:
     version = cls.get_block_schema_version()
-    found = yield from ask(calls.read_block_schema_by_checksum(cls._calculate_schema_checksum(), version))
+    found = yield from look_for(calls.read_block_schema_by_checksum(cls._calculate_schema_checksum(), version))
     if found is not None:
         return found
     body = BlockSchemaCreate(
@@ -88,7 +90,8 @@ def _register_schema(cls: "type[Block]", block_type: BlockType) -> Talk[BlockSch
     try:
         return (yield from ask(calls.create_block_schema(body)))
     except AccessDenied:  # the server keeps the schemas of this type to itself: documents use its own
-        theirs = yield from ask(calls.read_block_schemas(block_type.id, limit=1))
+        of_type = BlockSchemaFilter(block_type_id=BlockSchemaFilterBlockTypeId(any_=[block_type.id]))
+        theirs = yield from ask(calls.read_block_schemas(BlockSchemasFilterBody(block_schemas=of_type, limit=1)))
         if not theirs:
             raise
         return theirs[0]
@@ -97,7 +100,12 @@ def _register_schema(cls: "type[Block]", block_type: BlockType) -> Talk[BlockSch
 # -- documents
 
 
-def save(self: "Block", name: str | None = None, overwrite: bool = False, client: Any = None) -> Talk[UUID]:
+def save(
+    self: "Block",
+    name: str | None = None,
+    overwrite: bool = False,
+    client: Any = None,  # noqa: ARG001 - see above
+) -> Talk[UUID]:
     """Save the block under a name, the one it was loaded by if none is given; gives the document's id.
 
     A name that is taken is a ValueError, unless `overwrite`.
@@ -143,7 +151,12 @@ def save_document(block: "Block", name: str | None, *, overwrite: bool, anonymou
     return document.id
 
 
-def load(cls: "type[Block]", name: str, validate: bool = True, client: Any = None) -> Talk[Any]:
+def load(
+    cls: "type[Block]",
+    name: str,
+    validate: bool = True,
+    client: Any = None,  # noqa: ARG001 - see above
+) -> Talk[Any]:
     """The block saved under a name: `Secret.load("name")`, or `Block.load("secret/name")` for any type.
 
     ValueError if there is none. If the class has got required fields since, loading fails with a RuntimeError, and with
@@ -154,7 +167,10 @@ def load(cls: "type[Block]", name: str, validate: bool = True, client: Any = Non
 
 
 def load_from_ref(
-    cls: "type[Block]", ref: str | UUID | dict[str, Any], validate: bool = True, client: Any = None
+    cls: "type[Block]",
+    ref: str | UUID | dict[str, Any],
+    validate: bool = True,
+    client: Any = None,  # noqa: ARG001 - see above
 ) -> Talk[Any]:
     """As `load`, by a document's id, `{"block_document_id": id}` or `{"block_document_slug": "type/name"}`."""
     given = ref.get("block_document_id") if isinstance(ref, dict) else ref
@@ -167,7 +183,7 @@ def load_from_ref(
     return from_document(cls, document, validate=validate)
 
 
-def delete(cls: "type[Block]", name: str, client: Any = None) -> Talk[None]:
+def delete(cls: "type[Block]", name: str, client: Any = None) -> Talk[None]:  # noqa: ARG001 - see above
     """Delete the block saved under a name; ValueError if there is none."""
     document = yield from _document(cls, name)
     yield from ask(calls.delete_block_document(document.id))

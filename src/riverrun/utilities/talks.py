@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Generator
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
+from riverrun.base.errors import ObjectNotFound
 from riverrun.client.call import Call
 from riverrun.utilities.colours import by_colour
 
@@ -22,6 +23,14 @@ def ask(call: Call[T]) -> Talk[T]:
     """One call: `answer = yield from ask(call)`."""
     answer: T = yield call
     return answer
+
+
+def look_for(call: Call[T]) -> Talk[T | None]:
+    """As `ask`, but None where there is no such object."""
+    try:
+        return (yield from ask(call))
+    except ObjectNotFound:
+        return None
 
 
 def hold(talk: Talk[R]) -> R:
