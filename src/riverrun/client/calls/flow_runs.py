@@ -3,6 +3,7 @@
 from typing import Any
 
 from riverrun.client.call import Call, Id, Raw, at, delete, get, patch, post
+from riverrun.client.calls.answers import OrchestrationResult
 from riverrun.wire.flow_runs import (
     FlowRunBulkDeleteResponse,
     FlowRunBulkSetStateResponse,
@@ -26,7 +27,7 @@ from riverrun.wire.requests import (
 )
 from riverrun.wire.runs import FlowRun
 from riverrun.wire.states import BaseState
-from riverrun.wire.transitions import OrchestrationResult, StateCreate
+from riverrun.wire.transitions import StateCreate
 
 
 def _run(flow_run_id: Id, *parts: object) -> str:
@@ -82,7 +83,7 @@ def delete_flow_runs(body: FlowRunsBulkDeleteBody) -> Call[FlowRunBulkDeleteResp
     return post(at("flow_runs", "bulk_delete"), body, FlowRunBulkDeleteResponse)
 
 
-def set_flow_run_state(flow_run_id: Id, state: StateCreate, force: bool = False) -> Call[OrchestrationResult]:
+def set_flow_run_state(flow_run_id: Id, state: StateCreate, force: bool = False) -> Call[OrchestrationResult[Any]]:
     """Propose a state. Give it a `transition_id` of its own: a repetition of the same request is then told apart."""
     body = FlowRunsSetStateBody(state=state, force=force)
     return post(_run(flow_run_id, "set_state"), body, OrchestrationResult, noun=_noun(flow_run_id))
@@ -92,7 +93,7 @@ def set_flow_run_states(body: FlowRunsBulkSetStateBody) -> Call[FlowRunBulkSetSt
     return post(at("flow_runs", "bulk_set_state"), body, FlowRunBulkSetStateResponse)
 
 
-def resume_flow_run(flow_run_id: Id, run_input: dict[str, Any] | None = None) -> Call[OrchestrationResult]:
+def resume_flow_run(flow_run_id: Id, run_input: dict[str, Any] | None = None) -> Call[OrchestrationResult[Any]]:
     body = FlowRunsResumeBody(run_input=run_input)
     return post(_run(flow_run_id, "resume"), body, OrchestrationResult, noun=_noun(flow_run_id))
 

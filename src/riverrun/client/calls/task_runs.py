@@ -3,6 +3,7 @@
 from typing import Any
 
 from riverrun.client.call import Call, Id, at, delete, get, patch, post
+from riverrun.client.calls.answers import OrchestrationResult
 from riverrun.wire.filters import TaskWorkerFilter
 from riverrun.wire.flow_runs import HistoryResponse
 from riverrun.wire.requests import (
@@ -16,7 +17,7 @@ from riverrun.wire.requests import (
 from riverrun.wire.runs import TaskRun
 from riverrun.wire.states import BaseState
 from riverrun.wire.task_runs import TaskRunCreate, TaskRunUpdate, TaskWorkerResponse
-from riverrun.wire.transitions import OrchestrationResult, StateCreate
+from riverrun.wire.transitions import StateCreate
 
 
 def _noun(task_run_id: Id) -> str:
@@ -56,7 +57,7 @@ def delete_task_run(task_run_id: Id) -> Call[None]:
     return delete(at("task_runs", task_run_id), noun=_noun(task_run_id))
 
 
-def set_task_run_state(task_run_id: Id, state: StateCreate, force: bool = False) -> Call[OrchestrationResult]:
+def set_task_run_state(task_run_id: Id, state: StateCreate, force: bool = False) -> Call[OrchestrationResult[Any]]:
     """Propose a state; as `set_flow_run_state`."""
     body = TaskRunsSetStateBody(state=state, force=force)
     return post(at("task_runs", task_run_id, "set_state"), body, OrchestrationResult, noun=_noun(task_run_id))

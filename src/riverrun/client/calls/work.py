@@ -2,14 +2,11 @@
 
 from datetime import datetime
 from typing import Any
-from uuid import UUID
-
-from msgspec import Struct
 
 from riverrun.client.call import Call, Id, at, delete, get, patch, post
+from riverrun.client.calls.answers import ScheduledWork
 from riverrun.wire.concurrency import WorkPoolsConcurrencyStatusBody, WorkQueuesConcurrencyStatusBody
 from riverrun.wire.filters import WorkerFilter, WorkPoolFilter, WorkQueueFilter
-from riverrun.wire.model import Model
 from riverrun.wire.requests import (
     WorkPoolsCountBody,
     WorkPoolsFilterBody,
@@ -83,14 +80,6 @@ def read_work_pool_concurrency_status(
     body = WorkPoolsConcurrencyStatusBody(page=page, limit=limit, flow_run_limit=flow_run_limit)
     path = _pool(work_pool_name, "concurrency_status")
     return post(path, body, WorkPoolConcurrencyStatus, noun=_pool_noun(work_pool_name))
-
-
-class ScheduledWork(Struct, Model, kw_only=True):
-    """A run that a worker may take, and where it waited."""
-
-    work_pool_id: UUID
-    work_queue_id: UUID
-    flow_run: FlowRun
 
 
 def get_scheduled_flow_runs_for_work_pool(

@@ -1,0 +1,30 @@
+"""Answers in the shape in which the SDK wants them: with runs and states that users can hold, not with those of `wire`."""
+
+from typing import Generic, TypeVar
+from uuid import UUID
+
+from msgspec import Struct
+
+from riverrun.wire.choices import SetStateStatus
+from riverrun.wire.model import Model
+from riverrun.wire.runs import FlowRun
+from riverrun.wire.states import BaseState
+from riverrun.wire.transitions import ResponseDetails
+
+R = TypeVar("R")
+
+
+class OrchestrationResult(Struct, Model, Generic[R], kw_only=True):
+    """The answer to a proposed state; `state` is what holds now, or None where nothing was written."""
+
+    state: BaseState | None
+    status: SetStateStatus
+    details: ResponseDetails
+
+
+class ScheduledWork(Struct, Model, kw_only=True):
+    """A run that a worker may take, and where it waited."""
+
+    work_pool_id: UUID
+    work_queue_id: UUID
+    flow_run: FlowRun
