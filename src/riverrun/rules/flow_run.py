@@ -133,6 +133,9 @@ def _leave_final(case: _Case) -> Decision | None:  # 3
         return guarded
     if after in TERMINAL_STATES:
         return None
+    if after is RUNNING:
+        # stricter than the peer, which runs it again (RELIABILITY R8): a new attempt starts from Scheduled or Pending
+        return abort(f"The run has already ended: it is {case.present.name}. Schedule it again to run it once more.")  # type: ignore[union-attr]
     if after is SCHEDULED and case.facts.deployment_id is None:
         return abort("A run without a deployment cannot be scheduled again: no process would start it.")
     retry_type = "reschedule" if after is SCHEDULED else None
@@ -179,6 +182,12 @@ def _claim_once(case: _Case) -> Decision | None:  # 6
             return None
         return abort("The run is already Pending: somebody else has claimed it.")
     return abort(f"The run is {case.before.value.lower()}; it cannot become Pending.")
+
+
+def _run_once(case: _Case) -> Decision | None:  # stricter than the peer (RELIABILITY R8, R9)
+    if case.before is RUNNING and case.after is RUNNING:
+        return abort("The run is already running: somebody else has started it.")
+    return None
 
 
 def _hold_slot(case: _Case) -> Decision | None:  # 7
@@ -330,6 +339,7 @@ _RULES: Final[tuple[Rule, ...]] = (
     _keep_cancelling,
     _cancel_without_process,
     _claim_once,
+    _run_once,
     _hold_slot,
     _take_slot,
     _drop_lease,
