@@ -26,6 +26,7 @@ GROUPS = {
     "flows": "Flows",
     "journal": "Journal",
     "engine": "Engine",
+    "server": "Server",
     "cli": "Command line",
 }
 

@@ -90,6 +90,15 @@ class Settings:
 
     engine_crash_grace_seconds: float = _(5.0, "Seconds given to running tasks when the process is told to end.", minimum=0)
 
+    server_api_host: str = _("127.0.0.1", "Address that `riverrun server start` listens on.")
+    server_api_port: int = _(4200, "Port that `riverrun server start` listens on; 0 takes a free one.", minimum=0)
+    server_api_auth_string: str | None = _(None, "`user:password` that the server asks its clients for.", secret=True)
+    server_api_keys: list[str] = _([], "API keys that the server accepts: keys themselves, or `sha256:` and the digest of one (`riverrun server key` makes both).", secret=True)
+    server_allowed_hosts: list[str] = _([], "Names beside those of this machine under which the server may be reached; `*` allows every name.")
+    server_database_listen_url: str | None = _(None, "URL of PostgreSQL for LISTEN and NOTIFY, where the store's own URL leads through a pooler.", secret=True)
+    server_logging_level: str = _("INFO", "Lowest level of what the server logs.", choices=_LEVELS)
+    server_retention_days: float = _(90.0, "Days for which the server keeps finished runs with their logs and artifacts, events, and what else grows; 0 keeps everything.", minimum=0)
+
     cli_colors: bool | None = _(None, "Colours in the output of the command line. Unset: when it is a terminal and NO_COLOR is not set.")
     cli_prompt: bool | None = _(None, "Ask before doing what cannot be undone. Unset: when a person sits at a terminal.")
     # fmt: on

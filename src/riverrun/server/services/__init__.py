@@ -1,0 +1,19 @@
+"""Background services: loops beside the API. Every loop of the server is named in `LOOPS`.
+
+A loop is a `services.contract.Loop`; the module that a line names is imported when the services start.
+"""
+
+from importlib import import_module
+
+from riverrun.server.services.contract import Loop
+
+#: module and name of every loop, alphabetical by module
+LOOPS: tuple[tuple[str, str], ...] = ()
+
+
+def all_loops() -> list[Loop]:
+    """The loops of this version, ready to be run."""
+    loops: list[Loop] = [getattr(import_module(module), name) for module, name in LOOPS]
+    names = [loop.name for loop in loops]
+    assert len(set(names)) == len(names), f"two loops have one name: {names}"
+    return loops
