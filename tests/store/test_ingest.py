@@ -15,6 +15,7 @@ from riverrun.server.db.engine import Database, open_database
 from riverrun.server.db.scope import LOCAL
 from riverrun.server.ingest import ingest_records, units
 from riverrun.server.runs import queries
+from riverrun.server.runs.render import PLACEHOLDER
 from riverrun.wire.journal import RunUpdateRecord
 from riverrun.wire.states import TYPES_BY_CODE, StateType
 from tests.store.make import (
@@ -186,7 +187,7 @@ def test_states_of_a_run_whose_creation_was_lost_make_a_placeholder_that_a_late_
     with database.read() as connection:
         run = queries.task_run_by_id(connection, LOCAL, UUID(bytes=task_run.id))
         assert run.state.is_completed()
-        assert run.labels
+        assert PLACEHOLDER in run.labels
         assert run.name == "renamed"
         assert queries.flow_runs(connection, LOCAL)[0].name.startswith("unknown-")
     ingest_records(database, b"p" * 16, items([flow_run, task_run, make_state(flow_run, RUNNING)]))
@@ -195,7 +196,8 @@ def test_states_of_a_run_whose_creation_was_lost_make_a_placeholder_that_a_late_
         parent = queries.flow_run_by_id(connection, LOCAL, UUID(bytes=flow_run.id))
         assert queries.task_runs(connection, LOCAL, tags=["slow"])[0].id == run.id
         assert queries.flow_runs(connection, LOCAL, tags=["nightly"])[0].id == parent.id
-    assert (run.labels, run.name, run.task_key, run.tags) == ({}, "renamed", "load-1a2b3c4d", ["slow"])
+    assert (run.name, run.task_key, run.tags) == ("renamed", "load-1a2b3c4d", ["slow"])
+    assert run.labels == {"prefect.flow.id": str(parent.flow_id), "prefect.flow-run.id": str(parent.id)}
     assert run.flow_run_id == parent.id
     assert run.task_inputs["x"][0].name == "n"
     assert (parent.name, parent.parameters, parent.state.type) == ("brave-otter", {"n": 1}, StateType.RUNNING)

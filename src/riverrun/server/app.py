@@ -8,10 +8,11 @@ from riverrun.server.http.guard import Guard
 from riverrun.server.http.table import Route
 from riverrun.server.store import Store
 
-#: every folder with a `routes.py`
+#: every folder with a `routes.py`, and modules of routes by their dotted path
 NOUNS = (
     "admin",
     "flows",
+    "runs.reading_routes",
 )
 PREFIX = "/api"
 
@@ -20,7 +21,8 @@ def all_routes() -> list[Route]:
     """The whole route table, with the paths under which it is served."""
     found = []
     for noun in NOUNS:
-        for route in import_module(f"riverrun.server.{noun}.routes").routes:
+        module = noun if "." in noun else f"{noun}.routes"
+        for route in import_module(f"riverrun.server.{module}").routes:
             route.path = route.path if route.path.startswith(PREFIX + "/") else PREFIX + route.path
             found.append(route)
     return found

@@ -8,6 +8,7 @@ from msgspec import UNSET, Struct, UnsetType, field
 from riverrun.wire.model import Model
 from riverrun.wire.runs import RunInput
 from riverrun.wire.scalars import Int
+from riverrun.wire.states import StateType
 from riverrun.wire.transitions import StateCreate, StateResponse
 
 #: {state type: number}
@@ -45,17 +46,27 @@ class TaskRunResponse(Struct, Model, kw_only=True):
     name: str | None = None
     flow_run_id: UUID | None = None
     task_key: str
-    state_id: UUID | None = None
-    state: StateResponse | None = None
+    dynamic_key: str
+    cache_key: str | None = None
+    cache_expiration: datetime | None = None
     task_version: str | None = None
-    task_inputs: dict[str, list[RunInput]] = {}
     empirical_policy: TaskRunPolicy = field(default_factory=TaskRunPolicy)
     tags: list[str] = []
+    labels: dict[str, bool | Int | float | str] = {}
+    state_id: UUID | None = None
+    task_inputs: dict[str, list[RunInput]] = {}
+    state_type: StateType | None = None
+    state_name: str | None = None
+    run_count: Int = 0
+    flow_run_run_count: Int = 0
+    expected_start_time: datetime | None = None
+    next_scheduled_start_time: datetime | None = None
     start_time: datetime | None = None
     end_time: datetime | None = None
     total_run_time: float = 0.0
     estimated_run_time: float = 0.0
     estimated_start_time_delta: float = 0.0
+    state: StateResponse | None = None
 
 
 class TaskRunPaginationResponse(Struct, Model, kw_only=True):
