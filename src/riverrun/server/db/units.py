@@ -17,9 +17,13 @@ from riverrun.server.db.scope import LOCAL, Scope
 from riverrun.server.db.tables import outbox
 
 _encode = msgspec.msgpack.Encoder().encode
-_INSERT_OUTBOX = sa.insert(outbox).values(
-    created=sa.bindparam("created"), workspace_id=sa.bindparam("workspace_id"), body=sa.bindparam("body")
-)
+_OUTBOX_ROW: dict[str, Any] = {name: sa.bindparam(name) for name in ("created", "workspace_id", "body")}
+_XID = sa.cast(sa.cast(sa.func.pg_current_xact_id(), sa.Text), sa.BigInteger)
+#: by whether the store is SQLite, whose commits are in the order of keys
+_INSERT_OUTBOX = {
+    True: sa.insert(outbox).values(**_OUTBOX_ROW, xid=sa.literal_column("0")),
+    False: sa.insert(outbox).values(**_OUTBOX_ROW, xid=_XID),
+}
 #: topic that wakes who reads the outbox
 OUTBOX = "outbox"
 
@@ -106,5 +110,6 @@ class Transaction(Reader):
         """Write the outbox's row; called by whoever commits."""
         if self._announced:
             body = _encode(self._announced)
-            self.connection.execute(_INSERT_OUTBOX, {"created": self.now, "workspace_id": self.workspace, "body": body})
+            values = {"created": self.now, "workspace_id": self.workspace, "body": body}
+            self.connection.execute(_INSERT_OUTBOX[self.is_sqlite], values)
             self.topics.add(OUTBOX)

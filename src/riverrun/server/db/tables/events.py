@@ -35,6 +35,9 @@ outbox = Table(
     Column("workspace_id", SmallInteger, nullable=False),
     #: msgpack of the list of things that one transaction did (`server.outbox`)
     Column("body", LargeBinary, nullable=False),
+    #: PostgreSQL: the number of the transaction, for reading in the order of commits; SQLite: 0, keys have that order
+    Column("xid", Key, nullable=False),
+    Index(None, "xid", "key"),
 )
 
 #: results of tasks by cache key, for runs whose states are proposed to the server
