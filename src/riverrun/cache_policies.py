@@ -16,8 +16,8 @@ from riverrun.utilities.hashing import feed_code, hash_objects, stable_hash
 
 if TYPE_CHECKING:
     from riverrun.context import TaskRunContext
-    from riverrun.filesystems import WritableFileSystem
     from riverrun.locking.protocol import LockManager
+    from riverrun.storages import WritableFileSystem
     from riverrun.transactions import IsolationLevel
 
 _KeyStorage = Union["WritableFileSystem", str, Path]

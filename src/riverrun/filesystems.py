@@ -1,370 +1,256 @@
-"""Where bytes are kept under a path: the local disk, any fsspec URL, this process's memory, or nowhere.
+"""File systems as blocks: what `riverrun.storages` has, as models that can be saved and loaded. Loads pydantic.
 
-Light classes with the peer's constructor arguments. `read_path` and `write_path` follow the colour of the caller (a
-coroutine in async code, a plain call otherwise); `aread_path` and `awrite_path` never guess. The house itself uses
-`read_from`, `write_to` and `exists_in`, which always block and also serve users' own classes. Nothing here knows what the
-bytes mean.
+`get_directory` and `put_directory` copy whole trees; the deployments' steps use them.
 """
 
-import errno
-import os
+import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, ClassVar
-from uuid import UUID
+from pathlib import Path, PurePosixPath
+from typing import Any
 
-from riverrun.base.config import settings
-from riverrun.base.ids import uuid7
+from pydantic import Field, PrivateAttr, SecretStr, field_validator
+
+from riverrun import storages
 from riverrun.base.loops import in_thread
-from riverrun.utilities.colours import by_colour, complete
+from riverrun.blocks.core import Block
+from riverrun.storages import InMemoryFileSystem, NullFileSystem, exists_in, read_from, storage_at, write_to
+from riverrun.utilities.colours import by_colour
+
+__all__ = [
+    "SMB",
+    "InMemoryFileSystem",
+    "LocalFileSystem",
+    "NullFileSystem",
+    "ReadableDeploymentStorage",
+    "ReadableFileSystem",
+    "RemoteFileSystem",
+    "WritableDeploymentStorage",
+    "WritableFileSystem",
+    "exists_in",
+    "read_from",
+    "storage_at",
+    "write_to",
+]
 
 
-class ReadableFileSystem(ABC):
-    """Base of what can be read from by path. Users may subclass it, with plain or async methods."""
+class ReadableFileSystem(storages.ReadableFileSystem, Block, ABC):
+    """Base of blocks that can be read from by path. Users subclass it, with plain or async methods."""
 
-    _block_document_id: UUID | None = None
-    _block_document_name: str | None = None
-
-    @abstractmethod
-    def read_path(self, path: str) -> Any:
-        """The bytes under a path; raises ValueError or OSError if there are none."""
+    _block_schema_capabilities = ["read-path"]
 
 
-class WritableFileSystem(ReadableFileSystem):
-    """Base of what can be read from and written to by path. Users may subclass it, with plain or async methods."""
+class WritableFileSystem(storages.WritableFileSystem, ReadableFileSystem, ABC):
+    """Base of blocks that can be read from and written to by path. Users subclass it, with plain or async methods."""
 
-    @abstractmethod
-    def write_path(self, path: str, content: bytes) -> Any:
-        """Keep bytes under a path, replacing what was there."""
+    _block_schema_capabilities = ["read-path", "write-path"]
 
 
-async def _aread(self: "_Storage", path: str) -> bytes:
+class ReadableDeploymentStorage(Block, ABC):
+    """Base of blocks that a directory can be fetched from."""
 
-    return await in_thread(self._get, path)
-
-
-async def _awrite(self: "_Storage", path: str, content: bytes) -> str:
-
-    return await in_thread(self._put, path, content)
-
-
-class _Storage(WritableFileSystem):
-    """The part that the house's own storages share: a subclass gives `_get`, `_put`, `_has` and `_resolve_path`."""
-
-    @abstractmethod
-    def _get(self, path: str, size: int = -1) -> bytes:
-        """The bytes under a path, only the first `size` if that is not negative."""
-
-    @abstractmethod
-    def _put(self, path: str, content: bytes) -> str: ...
+    _block_schema_capabilities = ["get-directory"]
 
     @abstractmethod
-    def _has(self, path: str) -> bool: ...
+    def get_directory(self, from_path: str | None = None, local_path: str | None = None) -> Any:
+        """Copy a directory of the storage to this machine."""
+
+
+class WritableDeploymentStorage(ReadableDeploymentStorage, ABC):
+    """Base of blocks that a directory can be fetched from and put to."""
+
+    _block_schema_capabilities = ["get-directory", "put-directory"]
 
     @abstractmethod
-    def _resolve_path(self, path: str) -> Any: ...
-
-    def _locate(self, path: str) -> str:
-        """The whole path or URL that a path means."""
-        return str(self._resolve_path(path))
-
-    @by_colour(_aread)
-    def read_path(self, path: str) -> bytes:
-        """The bytes under a path; raises ValueError if there are none. Await it in async code."""
-        return self._get(path)
-
-    @by_colour(_awrite)
-    def write_path(self, path: str, content: bytes) -> str:
-        """Keep bytes under a path, replacing what was there; returns where. Await it in async code."""
-        return self._put(path, content)
-
-    aread_path = _aread
-    awrite_path = _awrite
-
-    def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.model_dump() == other.model_dump()
-
-    def __hash__(self) -> int:
-        return hash((type(self), str(self.model_dump())))
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.model_dump().items())})"
-
-    def model_dump(self, **_options: Any) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+    def put_directory(
+        self, local_path: str | None = None, to_path: str | None = None, ignore_file: str | None = None
+    ) -> Any:
+        """Copy a directory of this machine to the storage."""
 
 
-class LocalFileSystem(_Storage):
-    """Files below a directory of this machine; without `basepath` the working directory.
+async def _aget_directory(self: "_FileSystem", from_path: str | None = None, local_path: str | None = None) -> Any:
+    return await in_thread(self._fetch, from_path, local_path)
 
-    Paths may be absolute but must lie below `basepath`. A file appears whole or not at all: it is written aside and
-    renamed. Missing directories are made.
+
+async def _aput_directory(
+    self: "_FileSystem", local_path: str | None = None, to_path: str | None = None, ignore_file: str | None = None
+) -> Any:
+    return await in_thread(self._send, local_path, to_path, ignore_file)
+
+
+class _FileSystem(storages._Storage, WritableFileSystem, WritableDeploymentStorage, ABC):
+    """What the house's own file systems share: the storage's reading and writing, the block's being a model."""
+
+    _block_schema_capabilities = ["read-path", "write-path", "get-directory", "put-directory"]
+
+    __init__ = Block.__init__
+    __repr__ = Block.__repr__
+    model_dump = Block.model_dump
+
+    @abstractmethod
+    def _fetch(self, from_path: str | None, local_path: str | None) -> Any: ...
+
+    @abstractmethod
+    def _send(self, local_path: str | None, to_path: str | None, ignore_file: str | None) -> Any: ...
+
+    @by_colour(_aget_directory)
+    def get_directory(self, from_path: str | None = None, local_path: str | None = None) -> Any:
+        """Copy a directory of the storage (its base) to this machine (the working directory)."""
+        return self._fetch(from_path, local_path)
+
+    @by_colour(_aput_directory)
+    def put_directory(
+        self, local_path: str | None = None, to_path: str | None = None, ignore_file: str | None = None
+    ) -> Any:
+        """Copy a directory of this machine (the working directory) to the storage (its base).
+
+        `ignore_file` names a file with patterns of what is left out.
+        """
+        return self._send(local_path, to_path, ignore_file)
+
+    aget_directory = _aget_directory
+    aput_directory = _aput_directory
+
+
+def _files_below(directory: Path, ignore_file: str | None) -> list[PurePosixPath]:
+    """The files of a tree by their relative paths, without those that the patterns of a file leave out."""
+    patterns = []
+    if ignore_file is not None:
+        lines = (line.strip() for line in Path(ignore_file).read_text(encoding="utf-8").splitlines())
+        patterns = [line.strip("/") for line in lines if line and not line.startswith("#")]
+    found = (PurePosixPath(path.relative_to(directory).as_posix()) for path in directory.rglob("*") if path.is_file())
+    return [path for path in found if not any(_is_below(path, pattern) for pattern in patterns)]
+
+
+def _is_below(path: PurePosixPath, pattern: str) -> bool:
+    return any(part.match(pattern) for part in (path, *path.parents) if part.name)
+
+
+class LocalFileSystem(_FileSystem, storages.LocalFileSystem):
+    """Files below a directory of this machine.
+
+    Example:
+        ```python
+        from riverrun.filesystems import LocalFileSystem
+
+        LocalFileSystem(basepath="/data/results").save("results")
+        ```
     """
 
-    def __init__(self, basepath: str | Path | None = None) -> None:
-        self.basepath = None if basepath is None else str(basepath)
-        self._base: str | None = None
+    _block_type_name = "Local File System"
+    _block_type_slug = "local-file-system"
 
-    def _resolve_path(self, path: str | Path) -> Path:
-        return Path(self._locate(path))
+    basepath: str | None = Field(default=None, description="The directory; the working directory if it is not given.")
 
-    def _locate(self, path: str | Path) -> str:
-        if self.basepath is None:
-            return os.path.realpath(Path(path).expanduser())
-        base = self._base
-        if base is None:
-            base = self._base = os.path.realpath(Path(self.basepath).expanduser())
-        inside = base.rstrip(os.sep) + os.sep
-        name = str(path).removeprefix(inside)
-        if name not in _NOT_NAMES and "/" not in name and os.sep not in name and "\0" not in name:
-            return inside + name  # a file right in it: no need to ask the disk about links on the way
-        try:
-            resolved = os.path.realpath(Path(base, path))
-        except ValueError as error:  # a NUL in it
-            raise ValueError(f"{str(path)!r:.200} cannot be a path: {error}") from error
-        if resolved != base and not resolved.startswith(inside):
-            raise ValueError(f"Provided path {path} is outside of the base path {base}.")
-        return resolved
+    _base: str | None = PrivateAttr(None)
 
-    def _get(self, path: str, size: int = -1) -> bytes:
-        resolved = self._locate(path)
-        try:
-            with Path(resolved).open("rb") as file:
-                return file.read(size)
-        except FileNotFoundError:
-            raise ValueError(f"Path {resolved} does not exist.") from None
-        except IsADirectoryError:
-            raise ValueError(f"Path {resolved} is not a file.") from None
+    __init__ = Block.__init__
 
-    def _put(self, path: str, content: bytes) -> str:
-        resolved = self._locate(path)
-        directory = os.path.dirname(resolved)
-        draft = f"{directory}{os.sep}.{uuid7().hex}.draft"
-        try:
-            try:
-                _write_new(draft, content)
-            except FileNotFoundError:
-                # results may hold anything: in riverrun's own home they are nobody else's business
-                private = Path(directory).is_relative_to(settings().home)
-                os.makedirs(directory, 0o700 if private else 0o777, exist_ok=True)
-                _write_new(draft, content)
-            os.replace(draft, resolved)
-        except OSError as error:
-            Path(draft).unlink(missing_ok=True)
-            if error.errno == errno.ENAMETOOLONG:
-                raise ValueError(f"The name of the file is too long for its disk: {resolved!r:.300}...") from error
-            raise
-        except BaseException:
-            Path(draft).unlink(missing_ok=True)
-            raise
-        return resolved
+    @field_validator("basepath", mode="before")
+    @classmethod
+    def _as_text(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, Path) else value
 
-    def _has(self, path: str) -> bool:
-        return os.path.isfile(self._locate(path))
+    def _fetch(self, from_path: str | None, local_path: str | None) -> str:
+        source, target = Path(self._locate(from_path or "")), Path(local_path or ".").expanduser().resolve()
+        if source != target:
+            shutil.copytree(source, target, dirs_exist_ok=True)
+        return str(target)
+
+    def _send(self, local_path: str | None, to_path: str | None, ignore_file: str | None) -> str:
+        source, target = Path(local_path or ".").expanduser().resolve(), Path(self._locate(to_path or ""))
+        for path in _files_below(source, ignore_file):
+            (target / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source / path, target / path)
+        return str(target)
 
 
-#: what is no name of a file in a directory
-_NOT_NAMES = frozenset({"", ".", ".."})
+class RemoteFileSystem(_FileSystem, storages.RemoteFileSystem):
+    """Files below a URL that fsspec understands.
 
+    Example:
+        ```python
+        from riverrun.filesystems import RemoteFileSystem
 
-def _write_new(path: str, content: bytes) -> None:
-    """Write a new file with as few system calls as possible: beside busy threads each may cost a millisecond."""
-    rest = memoryview(content)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    try:
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
-    finally:
-        os.close(descriptor)
-
-
-class RemoteFileSystem(_Storage):
-    """Files below a URL that fsspec understands, such as `s3://bucket/prefix`.
-
-    `settings` are given to fsspec's file system (credentials, endpoint ...). The package that serves the URL's scheme must be
-    installed.
+        RemoteFileSystem(basepath="s3://bucket/results", settings={"key": "..."}).save("results")
+        ```
     """
 
-    #: schemes that show a file while it is still being written, so that it is written aside and renamed
-    _GRADUAL: ClassVar[frozenset[str]] = frozenset({"file", "local", "sftp", "ssh", "smb", "hdfs", "webhdfs"})
+    _block_type_name = "Remote File System"
+    _block_type_slug = "remote-file-system"
 
-    def __init__(self, basepath: str, settings: dict[str, Any] | None = None) -> None:
-        scheme, separator, location = str(basepath).partition("://")
-        if not separator or not scheme:
-            raise ValueError(f"The base path {basepath!r} must start with a scheme, as in 's3://bucket/prefix'.")
-        if not location:
-            raise ValueError(f"The base path {basepath!r} must include a location after the scheme.")
-        if scheme == "file":
-            raise ValueError(f"The base path {basepath!r} is on this machine: use LocalFileSystem(basepath=...).")
-        self.basepath = str(basepath)
-        self.settings = settings or {}
-        self._filesystem: Any = None
+    basepath: str = Field(
+        default=..., description="The URL below which the files are.", examples=["s3://bucket/folder"]
+    )
+    settings: dict[str, Any] = Field(default_factory=dict, description="Options of fsspec's file system.")
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.basepath, self.settings)
+    _filesystem: Any = PrivateAttr(None)
+
+    __init__ = Block.__init__
+    __reduce__ = object.__reduce__  # type: ignore[assignment] # models are pickled by their state
+
+    @field_validator("basepath")
+    @classmethod
+    def _check(cls, value: str) -> str:
+        return storages.remote_basepath(value)
+
+    def _fetch(self, from_path: str | None, local_path: str | None) -> str:
+        source, target = self._resolve_path(from_path or "").rstrip("/") + "/", str(Path(local_path or ".").resolve())
+        self.filesystem.get(source, target, recursive=True)
+        return target
+
+    def _send(self, local_path: str | None, to_path: str | None, ignore_file: str | None) -> int:
+        source = Path(local_path or ".").expanduser().resolve()
+        files = _files_below(source, ignore_file)
+        for path in files:
+            target = self._resolve_path(f"{(to_path or '').strip('/')}/{path}")
+            self.filesystem.makedirs(target.rpartition("/")[0], exist_ok=True)
+            self.filesystem.put_file(str(source / path), target)
+        return len(files)
+
+
+class SMB(_FileSystem):
+    """Files on a share of Windows or Samba. Needs the package `smbprotocol`."""
+
+    _block_type_name = "SMB"
+
+    share_path: str = Field(default=..., description="The share and the directory in it.", examples=["/share/folder"])
+    smb_username: SecretStr | None = Field(default=None, title="SMB Username", description="Who logs in.")
+    smb_password: SecretStr | None = Field(default=None, title="SMB Password", description="With which password.")
+    smb_host: str = Field(default=..., title="SMB server/hostname", description="The server.")
+    smb_port: int | None = Field(default=None, title="SMB port", description="Its port, 445 if it is not given.")
+
+    _remote: RemoteFileSystem | None = PrivateAttr(None)
 
     @property
-    def filesystem(self) -> Any:
-        """The fsspec file system, made on first use."""
-        if self._filesystem is None:
-            import fsspec
+    def basepath(self) -> str:
+        """The URL of the share."""
+        return f"smb://{self.smb_host.rstrip('/')}/{self.share_path.lstrip('/')}"
 
-            scheme = self.basepath.partition("://")[0]
-            try:
-                self._filesystem = fsspec.filesystem(scheme, **self.settings)
-            except ImportError as error:
-                raise ImportError(
-                    f"Storage {self.basepath!r} needs a package that is not installed: {error}"
-                ) from error
-            except ValueError as error:
-                raise ValueError(f"Storage {self.basepath!r} cannot be opened: {error}") from error
-        return self._filesystem
+    @property
+    def filesystem(self) -> RemoteFileSystem:
+        """The same as a remote file system."""
+        if self._remote is None:
+            options: dict[str, Any] = {"host": self.smb_host, "port": self.smb_port}
+            for name, secret in (("username", self.smb_username), ("password", self.smb_password)):
+                options[name] = None if secret is None else secret.get_secret_value()
+            chosen = {name: value for name, value in options.items() if value is not None}
+            self._remote = RemoteFileSystem(basepath=self.basepath, settings=chosen)
+        return self._remote
 
-    def _resolve_path(self, path: str | Path) -> str:
-        path = str(path)
-        base = self.basepath.rstrip("/")
-        scheme, separator, _ = path.partition("://")
-        if separator:
-            expected = base.partition("://")[0]
-            if scheme != expected:
-                raise ValueError(
-                    f"Path {path!r} with scheme {scheme!r} must use the same scheme as the base path {expected!r}."
-                )
-            relative = path[len(base) :] if path == base or path.startswith(base + "/") else None
-        else:
-            relative = path
-        if relative is None or ".." in relative.split("/"):
-            raise ValueError(f"Path {path!r} is outside of the base path {self.basepath!r}.")
-        return f"{base}/{relative.lstrip('/')}"
+    def _resolve_path(self, path: str) -> Any:
+        return self.filesystem._resolve_path(path)
 
     def _get(self, path: str, size: int = -1) -> bytes:
-        resolved = self._resolve_path(path)
-        with self.filesystem.open(resolved, "rb") as file:
-            return bytes(file.read(size) if size >= 0 else file.read())
+        return self.filesystem._get(path, size)
 
     def _put(self, path: str, content: bytes) -> str:
-        resolved = self._resolve_path(path)
-        filesystem = self.filesystem
-        directory = resolved.rpartition("/")[0]
-        filesystem.makedirs(directory, exist_ok=True)
-        target = resolved
-        if resolved.partition("://")[0] in self._GRADUAL:
-            target = f"{directory}/.{uuid7().hex}.draft"
-        with filesystem.open(target, "wb") as file:
-            file.write(content)
-        if target != resolved:
-            filesystem.mv(target, resolved)
-        return resolved
+        return self.filesystem._put(path, content)
 
     def _has(self, path: str) -> bool:
-        return bool(self.filesystem.isfile(self._resolve_path(path)))
+        return self.filesystem._has(path)
 
+    def _fetch(self, from_path: str | None, local_path: str | None) -> Any:
+        return self.filesystem._fetch(from_path, local_path)
 
-class InMemoryFileSystem(_Storage):
-    """Bytes in this process's memory, shared by all instances of the same `name`; gone with the process.
-
-    For tests and for results that nobody needs later. A forked child has a copy.
-    """
-
-    SCHEME: ClassVar[str] = "inmemory"
-    _contents: ClassVar[dict[str, dict[str, bytes]]] = {}
-
-    def __init__(self, name: str = "default") -> None:
-        self.name = name
-        self._files = self._contents.setdefault(name, {})
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.name,)  # another process has a memory of its own
-
-    def clear(self) -> None:
-        """Forget all files."""
-        self._files.clear()
-
-    def _resolve_path(self, path: str | Path) -> str:
-        prefix = f"{self.SCHEME}://{self.name}/"
-        return prefix + str(path).removeprefix(prefix).lstrip("/")
-
-    def _get(self, path: str, size: int = -1) -> bytes:
-        resolved = self._resolve_path(path)
-        try:
-            content = self._files[resolved]
-        except KeyError:
-            raise ValueError(f"Path {resolved} does not exist.") from None
-        return content if size < 0 else content[:size]
-
-    def _put(self, path: str, content: bytes) -> str:
-        resolved = self._resolve_path(path)
-        self._files[resolved] = bytes(content)
-        return resolved
-
-    def _has(self, path: str) -> bool:
-        return self._resolve_path(path) in self._files
-
-
-class NullFileSystem:
-    """Keeps nothing. As a result store's metadata storage it says: store the bare value, without its metadata."""
-
-    _block_document_id: UUID | None = None
-
-    async def read_path(self, path: str) -> None:
-        """Nothing."""
-
-    async def write_path(self, path: str, content: bytes) -> None:
-        """Do nothing."""
-
-    def __eq__(self, other: object) -> bool:
-        return type(self) is type(other)
-
-    def __hash__(self) -> int:
-        return hash(NullFileSystem)
-
-    def __repr__(self) -> str:
-        return "NullFileSystem()"
-
-
-def storage_at(location: str | Path) -> _Storage:
-    """The storage that a path or URL means: `/dir`, `./dir`, `~/dir`, `file:///dir`, `s3://bucket/prefix` ..."""
-    if isinstance(location, Path):
-        return LocalFileSystem(basepath=location)
-    scheme, separator, rest = location.partition("://")
-    if not separator or scheme in ("file", "local"):
-        return LocalFileSystem(basepath=rest if separator else location)
-    if scheme == InMemoryFileSystem.SCHEME:
-        return InMemoryFileSystem(rest.strip("/") or "default")
-    return RemoteFileSystem(basepath=location)
-
-
-# -- for the house: always blocking, with any storage --------------------------------------------------------------------
-
-
-def _is_untouched(storage: Any, name: str, method: Callable[..., Any]) -> bool:
-    """Whether a storage is the house's own and no subclass has given the method another meaning."""
-    return isinstance(storage, _Storage) and getattr(type(storage), name) is method
-
-
-def read_from(storage: Any, path: str, size: int = -1) -> bytes:
-    """The bytes under a path (the first `size` at least, if not negative); raises what the storage raises."""
-    if _is_untouched(storage, "read_path", _Storage.read_path):
-        return bytes(storage._get(path, size))
-    return bytes(complete(storage.read_path(path)))
-
-
-def write_to(storage: Any, path: str, content: bytes) -> None:
-    """Keep bytes under a path; raises what the storage raises."""
-    if _is_untouched(storage, "write_path", _Storage.write_path):
-        storage._put(path, content)
-    else:
-        complete(storage.write_path(path, content))
-
-
-def exists_in(storage: Any, path: str) -> bool:
-    """Whether there is something under a path."""
-    if _is_untouched(storage, "read_path", _Storage.read_path):
-        return bool(storage._has(path))
-    try:
-        complete(storage.read_path(path))
-    except (ValueError, OSError, KeyError):
-        return False
-    return True
+    def _send(self, local_path: str | None, to_path: str | None, ignore_file: str | None) -> Any:
+        return self.filesystem._send(local_path, to_path, ignore_file)

@@ -3,6 +3,7 @@
 The answers that `riverrun.results` needs; users import these names from there.
 """
 
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 from uuid import UUID
@@ -12,8 +13,8 @@ from riverrun.base.errors import ConfigurationError
 from riverrun.utilities.colours import by_colour
 
 if TYPE_CHECKING:
-    from riverrun.filesystems import WritableFileSystem
     from riverrun.serializers import Serializer
+    from riverrun.storages import WritableFileSystem
 
 ResultStorage = Union["WritableFileSystem", str, Path]
 ResultSerializer = Union["Serializer[Any]", str]
@@ -69,11 +70,11 @@ async def get_or_create_default_task_scheduling_storage() -> "WritableFileSystem
 
 
 def storage_from(result_storage: ResultStorage | UUID) -> "WritableFileSystem":
-    """A storage from itself, a path or an fsspec URL.
+    """A storage from itself, a path, an fsspec URL, or a saved block's `type/name` or id.
 
-    Raises ValueError for names of blocks that are not there and TypeError for what can't be a storage.
+    Raises ValueError for blocks that are not there and TypeError for what can't be a storage.
     """
-    from riverrun.filesystems import ReadableFileSystem, storage_at
+    from riverrun.storages import ReadableFileSystem, storage_at
 
     given: Any = result_storage
     if isinstance(given, ReadableFileSystem) or (hasattr(given, "read_path") and hasattr(given, "write_path")):
@@ -87,16 +88,33 @@ def storage_from(result_storage: ResultStorage | UUID) -> "WritableFileSystem":
             or result_storage == "."
         ):
             return storage_at(result_storage)
-        raise ValueError(
-            f"Unable to find the block document {result_storage!r}. For a directory give a Path or './directory', for"
-            " other storages a URL such as 's3://bucket/prefix'."
-        )
+        return _saved_storage(result_storage, settings().api_url)
     if isinstance(result_storage, UUID):
-        raise ValueError(f"Unable to find the block document with id {result_storage}.")
+        return _saved_storage(result_storage, settings().api_url)
     raise TypeError(
         "Result storage must be one of the following types: a file system such as LocalFileSystem, 'Path', 'str'. Got"
         f" unsupported type {type(result_storage).__name__!r}."
     )
+
+
+@lru_cache(maxsize=64)
+def _saved_storage(reference: str | UUID, _api_url: str | None) -> "WritableFileSystem":
+    """The storage saved as a block: by its id, or by `type/name`."""
+    if isinstance(reference, str) and "/" not in reference:
+        raise ValueError(
+            f"Unable to find the block document {reference!r}. Name a saved block by its type, as in"
+            " 'local-file-system/results'; for a directory give a Path or './directory', for other storages a URL such as"
+            " 's3://bucket/prefix'."
+        )
+    from riverrun.blocks import documents
+    from riverrun.blocks.core import Block
+    from riverrun.utilities.talks import hold
+
+    load = documents.load if isinstance(reference, str) else documents.load_from_ref
+    block: WritableFileSystem = hold(load(Block, reference))  # type: ignore[arg-type] # each takes its own kind
+    if not hasattr(block, "write_path"):
+        raise TypeError(f"The block {str(reference)!r} cannot store results: it has no method `write_path`.")
+    return block
 
 
 async def aresolve_result_storage(result_storage: ResultStorage | UUID) -> "WritableFileSystem":
@@ -126,14 +144,14 @@ def resolve_serializer(serializer: ResultSerializer) -> "Serializer[Any]":
 
 def key_storage_of(storage: Any) -> Any:
     """The storage for the metadata of what is cached; a plain string is a directory here."""
-    from riverrun.filesystems import storage_at
+    from riverrun.storages import storage_at
 
     return storage_at(storage) if isinstance(storage, str | Path) else storage_from(storage)
 
 
 def storage_of(location: str, current: "WritableFileSystem") -> "WritableFileSystem":
     """A storage in which a whole location can be read: `current` if it lies there, since it knows the credentials."""
-    from riverrun.filesystems import InMemoryFileSystem, LocalFileSystem, RemoteFileSystem
+    from riverrun.storages import InMemoryFileSystem, LocalFileSystem, RemoteFileSystem
 
     scheme, separator, rest = location.partition("://")
     if not separator:

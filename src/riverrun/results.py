@@ -38,10 +38,10 @@ from riverrun.result_records import ResultCache, ResultRecord, ResultRecordMetad
 from riverrun.utilities.colours import by_colour
 
 if TYPE_CHECKING:
-    from riverrun.filesystems import NullFileSystem, WritableFileSystem
     from riverrun.flows import Flow
     from riverrun.locking.protocol import LockManager
     from riverrun.serializers import Serializer
+    from riverrun.storages import NullFileSystem, WritableFileSystem
     from riverrun.tasks import Task
     from riverrun.transactions import IsolationLevel
 
@@ -186,7 +186,7 @@ class ResultStore:
 
     def for_flow(self, flow: "Flow[..., Any]") -> Self:
         """This store as the flow's options change it. A flow's result is stored bare, its metadata are in its state."""
-        from riverrun.filesystems import NullFileSystem
+        from riverrun.storages import NullFileSystem
 
         return self._updated(flow, metadata_storage=NullFileSystem())
 
@@ -280,7 +280,7 @@ class ResultStore:
 
     def persist_result_record(self, result_record: "ResultRecord[Any]", holder: str | None = None) -> None:
         """Store a record; raises as `write` does."""
-        from riverrun.filesystems import NullFileSystem, write_to
+        from riverrun.storages import NullFileSystem, write_to
 
         key = result_record.metadata.storage_key
         if self.lock_manager is not None:
@@ -316,7 +316,7 @@ class ResultStore:
 
     def exists(self, key: str) -> bool:
         """Whether there is a record under the key that has not expired."""
-        from riverrun.filesystems import NullFileSystem, exists_in, read_from
+        from riverrun.storages import NullFileSystem, exists_in, read_from
 
         location = self._located(key)
         cached = self.cache.get(self._cache_key(location))
@@ -368,7 +368,7 @@ class ResultStore:
         return await _in_thread(self.read, key, holder=holder or self.generate_default_holder())  # type: ignore[no-any-return]
 
     def _loaded(self, location: str) -> "tuple[ResultRecord[Any], int]":
-        from riverrun.filesystems import NullFileSystem, read_from
+        from riverrun.storages import NullFileSystem, read_from
 
         try:
             content = read_from(self.result_storage, location)
@@ -499,7 +499,7 @@ class ResultStore:
         return location.removeprefix(locate("").rstrip("/")).lstrip("/")
 
     def _metadata_place(self, location: str) -> tuple[Any, str]:
-        from riverrun.filesystems import NullFileSystem
+        from riverrun.storages import NullFileSystem
 
         if self.metadata_storage is None or isinstance(self.metadata_storage, NullFileSystem):
             return self.result_storage, location

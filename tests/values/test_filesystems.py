@@ -179,8 +179,7 @@ def test_memory_is_shared_by_name():
 class AsyncStorage(WritableFileSystem):
     """A user's, with async methods."""
 
-    def __init__(self):
-        self.files = {}
+    files: dict[str, bytes] = {}
 
     async def read_path(self, path):
         await asyncio.sleep(0)

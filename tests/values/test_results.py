@@ -515,8 +515,8 @@ def test_resolving(tmp_path):
     assert resolve_result_storage("s3://bucket/prefix") == RemoteFileSystem(basepath="s3://bucket/prefix")
     own = AsyncStorage()
     assert resolve_result_storage(own) is own
-    with pytest.raises(ValueError, match=r"block document 'local-file-system/nope'.*'\./directory'"):
-        resolve_result_storage("local-file-system/nope")
+    with pytest.raises(ValueError, match=r"block document 'nope'.*'\./directory'"):
+        resolve_result_storage("nope")
     with pytest.raises(TypeError, match="unsupported type 'int'"):
         resolve_result_storage(3)
     assert resolve_serializer("json") == JSONSerializer()

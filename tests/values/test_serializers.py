@@ -294,7 +294,7 @@ def test_values_are_light_to_import():
     heavy = {"asyncio", "concurrent.futures", "pydantic", "cloudpickle", "fsspec", "json", "sqlalchemy", "httpx", "ssl"}
     code = (
         "import sys, riverrun.results, riverrun.transactions, riverrun.cache_policies, riverrun.serializers,"
-        " riverrun.filesystems, riverrun.locking.memory, riverrun.locking.filesystem; riverrun.serializers.JSONSerializer();"
+        " riverrun.storages, riverrun.locking.memory, riverrun.locking.filesystem; riverrun.serializers.JSONSerializer();"
         f" print(sorted({heavy!r} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

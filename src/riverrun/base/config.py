@@ -66,7 +66,7 @@ class Settings:
     results_default_serializer: str = _("pickle", "Serializer of results where none is named.")
     results_persist_by_default: bool = _(False, "Persist results of flows and tasks that do not say.")
     results_local_storage_path: Path = _("{home}/storage", "Directory of persisted results where no storage is named.", also=("local_storage_path",))
-    results_default_storage_block: str | None = _(None, "Path or fsspec URL where results are stored instead of the local directory.", also=("default_result_storage_block",))
+    results_default_storage_block: str | None = _(None, "Path, fsspec URL or saved block (`type/name`) where results are stored instead of the local directory.", also=("default_result_storage_block",))
 
     tasks_default_retries: int = _(0, "Retries of tasks that do not say.", also=("task_default_retries",), minimum=0)
     tasks_default_retry_delay_seconds: float | list[float] = _(0.0, "Seconds between the retries of tasks that do not say; a list gives each retry its own.", also=("task_default_retry_delay_seconds",), minimum=0)

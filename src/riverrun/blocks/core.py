@@ -129,7 +129,7 @@ class Block(BaseModel, ABC):
         expected = cls.get_block_type_slug()
         if slug and slug != expected:
             raise ValueError(f"Invalid block_type_slug: expected {expected!r}, got {slug!r}")
-        return {name: value for name, value in values.items() if name not in _METADATA}
+        return {name: value for name, value in values.items() if name != "block_type_slug" and name not in _METADATA}
 
     # -- what a block says of itself ---------------------------------------------------------------------------------
 

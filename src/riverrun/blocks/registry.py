@@ -15,6 +15,7 @@ _HOMES = {
     "secret": "riverrun.blocks.system",
     "local-file-system": "riverrun.filesystems",
     "remote-file-system": "riverrun.filesystems",
+    "smb": "riverrun.filesystems",
     "webhook": "riverrun.blocks.webhook",
     "slack-webhook": "riverrun.blocks.notifications",
     "ms-teams-webhook": "riverrun.blocks.notifications",
@@ -38,8 +39,10 @@ class UnknownBlockType(NotFoundError):
 
 
 def register(slug: str, kind: type[Any]) -> None:
-    """Let a class serve a type; a class defined again takes the place of the former."""
-    _classes[slug] = kind
+    """Let a class serve a type. Defined again it takes the place of the former; a subclass that inherits the type does not."""
+    known = _classes.get(slug)
+    if known is None or known not in kind.__mro__:
+        _classes[slug] = kind
 
 
 def lookup(slug: str) -> type[Any]:

@@ -32,7 +32,7 @@ def riverrun_test_harness(server_startup_timeout: int | None = None) -> Iterator
     settings of the block hold in the current context: threads that a test starts itself keep the outer ones. Harnesses
     nest; a block sees only what ran in it. Processes started by a flow write to a home of their own, removed at the end.
     """
-    from riverrun.filesystems import InMemoryFileSystem
+    from riverrun.storages import InMemoryFileSystem
 
     name = f"riverrun-test-{uuid7().hex}"
     home = Path(tempfile.gettempdir()) / name
