@@ -13,6 +13,7 @@ from msgspec import Struct, field
 from riverrun.base.errors import ObjectNotFound
 from riverrun.base.ids import uuid7
 from riverrun.base.names import run_name
+from riverrun.rules.bookkeeping import Ledger
 from riverrun.server.db import tables as t
 from riverrun.server.db.names import index_key
 from riverrun.server.db.units import Transaction
@@ -30,7 +31,7 @@ from riverrun.server.runs.stored import (
 from riverrun.wire.flow_runs import FlowRunPolicy
 from riverrun.wire.journal import FLOW_RUN, TASK_RUN
 from riverrun.wire.runs import RunInput, RunPolicy
-from riverrun.wire.states import TYPE_CODES, BaseState, StateDetails, StateType
+from riverrun.wire.states import TYPE_CODES, BaseState, StateType
 from riverrun.wire.task_runs import TaskRunCreate, TaskRunPolicy
 from riverrun.wire.transitions import StateCreate
 
@@ -80,7 +81,7 @@ def create_flow_run(transaction: Transaction, fields: FlowRunFields) -> tuple[UU
         if known is not None:
             return known, False
     tags = sorted(set(fields.tags), key=fields.tags.index)
-    policy = _policy_of(fields.empirical_policy)
+    policy = policy_of(fields.empirical_policy)
     labels = {**fields.labels, "prefect.flow.id": str(fields.flow_id)}
     if fields.deployment_id is not None:
         labels["prefect.deployment.id"] = str(fields.deployment_id)
@@ -139,7 +140,7 @@ def create_task_run(transaction: Transaction, body: TaskRunCreate) -> tuple[UUID
         "dynamic_key": body.dynamic_key,
         "task_version": body.task_version,
         "tags": _text(tags),
-        "policy": policy_text(_policy_of(body.empirical_policy)),
+        "policy": policy_text(policy_of(body.empirical_policy)),
         "inputs": inputs_blob({name: [_input(one) for one in given] for name, given in body.task_inputs.items()}),
         "cache_key": body.cache_key,
         "labels": _text(labels),
@@ -201,8 +202,6 @@ def _insert(
 
 
 def _new(kind: int, key: int, run_id: UUID, now: int, row: _Row) -> Stored:
-    from riverrun.rules.bookkeeping import Ledger
-
     run = Stored.__new__(Stored)
     run.kind, run.key, run.id, run.created, run.row = kind, key, run_id, now, row
     run.seq, run.policy, run.changes, run.ledger, run.state = 0, RunPolicy(), {}, Ledger(), None
@@ -219,7 +218,7 @@ def _text(value: Any) -> str | None:
     return msgspec.json.encode(value).decode() if value else None
 
 
-def _policy_of(policy: FlowRunPolicy | TaskRunPolicy) -> RunPolicy:
+def policy_of(policy: FlowRunPolicy | TaskRunPolicy) -> RunPolicy:
     """The policy of a request; the older fields count where the newer ones are unset."""
     return RunPolicy(
         retries=policy.max_retries or None if policy.retries is None else policy.retries,
@@ -233,6 +232,3 @@ def _policy_of(policy: FlowRunPolicy | TaskRunPolicy) -> RunPolicy:
 def _input(given: RunInput) -> tuple[str, bytes | None, str | None]:
     name = given.type if given.input_type == "constant" else given.name
     return given.input_type, None if given.id is None else given.id.bytes, name
-
-
-__all__ = ["FlowRunFields", "StateDetails", "create_flow_run", "create_task_run"]

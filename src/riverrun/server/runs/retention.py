@@ -6,12 +6,14 @@ from uuid import UUID
 import msgspec
 import sqlalchemy as sa
 
+from riverrun.base.clock import now, to_micros
 from riverrun.base.errors import ObjectNotFound
 from riverrun.server.db.engine import Database
 from riverrun.server.db.names import index_key
 from riverrun.server.db.scope import Scope
 from riverrun.server.db.tables import (
     flow_run,
+    flow_run_input,
     flow_run_state,
     flow_run_tag,
     log,
@@ -19,70 +21,108 @@ from riverrun.server.db.tables import (
     task_run_state,
     task_run_tag,
 )
+from riverrun.server.db.units import Caller, Shared, Transaction
+from riverrun.server.runs import rollups
+from riverrun.wire.journal import FLOW_RUN, TASK_RUN
 
 BATCH_RUNS = 500
 BATCH_LOGS = 2000
 
 
 def delete_flow_run(database: Database, scope: Scope, flow_run_id: UUID) -> int:
-    """Delete a flow run with its task runs, states, tags and logs; returns the number of task runs.
+    """Delete a flow run without a server; returns the number of task runs. Raises ObjectNotFound.
 
-    What belongs to it goes first, batch by batch, and the run's own row last: interrupted, it can simply be called again.
-    Raises ObjectNotFound. Runs of subflows are runs of their own and stay.
+    Runs of subflows are runs of their own and stay. Interrupted, it can simply be called again.
     """
-    with database.read() as connection:
-        mine = sa.select(flow_run.c.key).where(
-            flow_run.c.id == flow_run_id, flow_run.c.workspace_id == scope.workspace_id
-        )
-        key = connection.execute(mine).scalar()
-    if key is None:
-        raise ObjectNotFound(f"There is no flow run {flow_run_id} in this store.")
     deleted = 0
-    while _delete_logs(database, log.c.flow_run_key == key):
-        pass
-    while number := _delete_task_runs(database, scope, task_run.c.flow_run_key == key):
-        deleted += number
-    with database.write() as connection:
-        # what was ingested since the last batch goes in this transaction, so that nothing is left without its run
-        connection.execute(sa.delete(log).where(log.c.flow_run_key == key))
-        keys = connection.execute(
-            sa.select(task_run.c.key, task_run.c.tags).where(task_run.c.flow_run_key == key)
-        ).all()
-        _delete_runs(connection, scope, (task_run, task_run_state, task_run_tag), keys)
-        row = connection.execute(sa.select(flow_run.c.key, flow_run.c.tags).where(flow_run.c.key == key)).all()
-        _delete_runs(connection, scope, (flow_run, flow_run_state, flow_run_tag), row)
+    caller = Caller(scope=scope)
+    finished = False
+    while not finished:
+        with database.engine.begin() as connection:
+            cursor = connection.connection.cursor()
+            shared = Shared(verbs=database.verbs)
+            batch = Batch(Transaction(connection, cursor, shared, caller, to_micros(now())), flow_run_id)
+            finished = batch.delete()
+            deleted += batch.task_runs
     database.give_back_space()
-    return deleted + len(keys)
+    return deleted
 
 
-def _delete_logs(database: Database, condition: sa.ColumnElement[bool]) -> int:
-    batch = sa.select(log.c.key).where(condition).limit(BATCH_LOGS)
-    with database.write() as connection:
-        return connection.execute(sa.delete(log).where(log.c.key.in_(batch))).rowcount
+def delete_some(transaction: Transaction, flow_run_id: UUID) -> bool:
+    """Delete a part of a flow run and of what hangs on it; true when nothing is left. Raises ObjectNotFound."""
+    return Batch(transaction, flow_run_id).delete()
 
 
-def _delete_task_runs(database: Database, scope: Scope, condition: sa.ColumnElement[bool]) -> int:
-    batch = sa.select(task_run.c.key, task_run.c.tags).where(condition).limit(BATCH_RUNS)
-    with database.write() as connection:
-        rows = connection.execute(batch).all()
-        keys = [row.key for row in rows]
-        connection.execute(sa.delete(log).where(log.c.task_run_key.in_(keys)))
-        _delete_runs(connection, scope, (task_run, task_run_state, task_run_tag), rows)
-    return len(rows)
+def delete_task_run(transaction: Transaction, task_run_id: UUID) -> None:
+    """Delete one task run; raises ObjectNotFound."""
+    mine = sa.and_(task_run.c.id == task_run_id, task_run.c.workspace_id == transaction.workspace)
+    rows = transaction.rows(_TASK_RUNS.where(mine))
+    if not rows:
+        raise ObjectNotFound(f"There is no task run {task_run_id}.")
+    delete_task_runs(transaction, rows)
 
 
-def _delete_runs(connection: sa.Connection, scope: Scope, kind: tuple[sa.Table, sa.Table, sa.Table], rows: Any) -> None:
-    run, states, tag_table = kind
+class Batch:
+    """One transaction's part of deleting a flow run: what belongs to it goes first, its own row last."""
+
+    def __init__(self, transaction: Transaction, flow_run_id: UUID) -> None:
+        self.transaction = transaction
+        mine = sa.and_(flow_run.c.id == flow_run_id, flow_run.c.workspace_id == transaction.workspace)
+        self.row = transaction.row(_FLOW_RUNS.where(mine))
+        if self.row is None:
+            raise ObjectNotFound(f"There is no flow run {flow_run_id} in this store.")
+        self.task_runs = 0
+
+    def delete(self) -> bool:
+        transaction, key = self.transaction, self.row.key
+        logs = sa.select(log.c.key).where(log.c.flow_run_key == key).limit(BATCH_LOGS)
+        if transaction.execute(sa.delete(log).where(log.c.key.in_(logs))).rowcount == BATCH_LOGS:
+            return False
+        rows = transaction.rows(_TASK_RUNS.where(task_run.c.flow_run_key == key).limit(BATCH_RUNS))
+        delete_task_runs(transaction, rows)
+        self.task_runs = len(rows)
+        if len(rows) == BATCH_RUNS:
+            return False
+        transaction.execute(sa.delete(flow_run_input).where(flow_run_input.c.flow_run_id == self.row.id))
+        _delete_runs(transaction, (flow_run, flow_run_state, flow_run_tag), [self.row], FLOW_RUN)
+        return True
+
+
+def _keys(table: sa.Table, *columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    return sa.select(table.c.key, table.c.id, table.c.tags, table.c.expected_start_time, table.c.state_type, *columns)
+
+
+_FLOW_RUNS = _keys(flow_run, flow_run.c.flow_key)
+_TASK_RUNS = _keys(task_run)
+
+
+def delete_task_runs(transaction: Transaction, rows: list[Any]) -> None:
+    """Delete task runs by rows of `_TASK_RUNS`, with their states, tags and logs."""
+    if rows:
+        transaction.execute(sa.delete(log).where(log.c.task_run_key.in_([row.key for row in rows])))
+        _delete_runs(transaction, (task_run, task_run_state, task_run_tag), rows, TASK_RUN)
+
+
+def _delete_runs(
+    transaction: Transaction, tables: tuple[sa.Table, sa.Table, sa.Table], rows: list[Any], kind: int
+) -> None:
+    run, states, tag_table = tables
     keys = [row.key for row in rows]
-    if not keys:
-        return
-    tagged = [(row.key, tag) for row in rows if row.tags for tag in msgspec.json.decode(row.tags)]
+    tagged = [
+        (transaction.workspace, index_key(tag), row.key)
+        for row in rows
+        if row.tags
+        for tag in msgspec.json.decode(row.tags)
+    ]
     if tagged:
-        one = sa.delete(tag_table).where(
-            tag_table.c.workspace_id == scope.workspace_id,
-            tag_table.c.tag == sa.bindparam("a_tag"),
-            tag_table.c.run_key == sa.bindparam("a_key"),
-        )
-        connection.execute(one, [{"a_tag": index_key(tag), "a_key": key} for key, tag in tagged])
-    connection.execute(sa.delete(states).where(states.c.run_key.in_(keys)))
-    connection.execute(sa.delete(run).where(run.c.key.in_(keys)))
+        transaction.verbs.delete(transaction.cursor, tag_table, ("workspace_id", "tag", "run_key"), tagged)
+    transaction.execute(sa.delete(states).where(states.c.run_key.in_(keys)))
+    transaction.execute(sa.delete(run).where(run.c.key.in_(keys)))
+    rollups.change(
+        transaction,
+        [
+            (kind, getattr(row, "flow_key", None), row.expected_start_time // rollups.MINUTE, row.state_type, None)
+            for row in rows
+            if row.state_type is not None
+        ],
+    )
