@@ -13,7 +13,6 @@ from riverrun.server.db.engine import open_database
 from riverrun.server.db.units import Transaction
 from riverrun.server.store import Store
 
-
 _START = outbox.Cursor()
 
 

@@ -46,7 +46,7 @@ class Cursor(Struct, frozen=True, order=True):
 class Batch(Struct, kw_only=True):
     """Entries with their workspace and instant, and where to go on."""
 
-    entries: list[tuple[int, int, Sequence[Any]]]
+    entries: Sequence[tuple[int, int, Sequence[Any]]]
     cursor: Cursor
 
 
