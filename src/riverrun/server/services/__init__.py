@@ -8,7 +8,10 @@ from importlib import import_module
 from riverrun.server.services.contract import Loop
 
 #: module and name of every loop, alphabetical by module
-LOOPS: tuple[tuple[str, str], ...] = ()
+LOOPS: tuple[tuple[str, str], ...] = (
+    ("riverrun.server.services.cancellations", "LOOP"),
+    ("riverrun.server.services.pauses", "LOOP"),
+)
 
 
 def all_loops() -> list[Loop]:
