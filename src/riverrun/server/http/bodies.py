@@ -13,6 +13,8 @@ from riverrun.server.http.errors import HTTPError, InvalidRequest
 
 MAX_BYTES = 10 * 1024 * 1024
 MAX_DEPTH = 64
+#: the default and the largest `limit` of a list
+MAX_PAGE = 200
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _LONG_NUMBER = re.compile(rb"(?<![\w.\"])-?\d{19,}(?![\w.])")
@@ -24,11 +26,13 @@ _INT64 = 2**63
 def decoder(kind: Any) -> Callable[[bytes], Any]:
     """A function that makes a value of `kind` of a body; it raises InvalidRequest."""
     decode = msgspec.json.Decoder(kind, strict=False).decode
+    # a request without a body is one with no field set, where the body is an object
+    empty = b"{}" if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else b"null"
 
     def decode_body(body: bytes) -> Any:
         check(body)
         try:
-            return decode(body or b"null")
+            return decode(body or empty)
         except msgspec.ValidationError as error:
             raise invalid(error, body) from None
         except msgspec.DecodeError as error:
@@ -60,6 +64,15 @@ def _is_deep(body: bytes) -> bool:
             return False  # not JSON at all; the decoder says so
         brackets = shorter
     return bool(brackets)
+
+
+def page_limit(limit: int | None) -> int:
+    """How many things a list may have: what the request says, or the most there are; raises InvalidRequest."""
+    if limit is None:
+        return MAX_PAGE
+    if not 0 <= limit <= MAX_PAGE:
+        raise InvalidRequest(("body", "limit"), f"limit is {limit}; a list has between 0 and {MAX_PAGE} things.")
+    return limit
 
 
 def invalid(error: msgspec.ValidationError, body: bytes = b"") -> InvalidRequest:
