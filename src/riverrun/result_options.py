@@ -108,7 +108,7 @@ def _saved_storage(reference: str | UUID, _api_url: str | None) -> "WritableFile
         )
     from riverrun.blocks import documents
     from riverrun.blocks.core import Block
-    from riverrun.utilities.talks import hold
+    from riverrun.client.talk import hold
 
     load = documents.load if isinstance(reference, str) else documents.load_from_ref
     block: WritableFileSystem = hold(load(Block, reference))  # type: ignore[arg-type] # each takes its own kind

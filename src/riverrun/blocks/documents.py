@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from riverrun.base.errors import AccessDenied, ObjectAlreadyExists, ObjectNotFound
 from riverrun.blocks import schema
 from riverrun.client.calls import blocks as calls
-from riverrun.utilities.talks import Talk, ask, look_for
+from riverrun.client.talk import Talk, ask, look_for
 from riverrun.wire.blocks import (
     BlockDocument,
     BlockDocumentCreate,
