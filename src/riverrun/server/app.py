@@ -1,20 +1,31 @@
 """The composition root: which nouns there are, and how a store becomes an application. The only place that wires."""
 
+import re
 from importlib import import_module
 from typing import Any
 
+import msgspec
+
 from riverrun.server.http.edge import Edge
 from riverrun.server.http.guard import Guard
-from riverrun.server.http.table import Route
+from riverrun.server.http.metrics import Meter
+from riverrun.server.http.table import PUBLIC, Route
 from riverrun.server.store import Store
 
 #: every folder with a `routes.py`, and modules of routes by their dotted path
 NOUNS = (
     "admin",
+    "concurrency",
     "flows",
+    "health",
+    "runs.flow_run_routes",
     "runs.reading_routes",
+    "runs.task_run_routes",
 )
 PREFIX = "/api"
+#: also served without the prefix, where tools look for them
+AT_ROOT = ("/health", "/metrics", "/openapi.json", "/ready")
+_PERMISSION = re.compile(r"[a-z_]+:[a-z_]+")
 
 
 def all_routes() -> list[Route]:
@@ -30,4 +41,23 @@ def all_routes() -> list[Route]:
 
 def make_app(store: Store, *, hosts: frozenset[str] = frozenset(), state: dict[str, Any] | None = None) -> Edge:
     """The ASGI application over an open store."""
-    return Edge(all_routes(), store, Guard(hosts), state if state is not None else {})
+    routes = all_routes()
+    check_permissions(routes)
+    served = [
+        msgspec.structs.replace(route, path=path) for route in routes for path in AT_ROOT if route.path == PREFIX + path
+    ]
+    state = {} if state is None else state
+    edge = Edge(routes + served, store, Guard(hosts), state)
+    meter = Meter()
+    edge.observe = meter.observe
+    state |= {"edge": edge, "meter": meter, "routes": routes}
+    return edge
+
+
+def check_permissions(routes: list[Route]) -> None:
+    """Refuse to serve a route without a well-formed permission: nothing is open by being forgotten."""
+    for route in routes:
+        if route.permission != PUBLIC and not _PERMISSION.fullmatch(route.permission):
+            raise ValueError(
+                f"{route.method} {route.path} declares no permission (<noun>:<verb>): {route.permission!r}"
+            )

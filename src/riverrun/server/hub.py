@@ -5,7 +5,13 @@ whoever waits looks again after its time-out. Between replicas `server.db.notify
 """
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+
+from riverrun.base.errors import UnavailableError
+
+
+class Stopping(UnavailableError):
+    """The server is stopping; ask again in a moment."""
 
 
 class Hub:
@@ -14,6 +20,9 @@ class Hub:
     def __init__(self) -> None:
         self._waiters: dict[str, set[asyncio.Event]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
+        #: hands topics to the other replicas
+        self.relay: Callable[[Collection[str]], None] | None = None
+        self.closed = False
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Wake-ups go to this loop from now on."""
@@ -23,15 +32,34 @@ class Hub:
         self._loop = None
 
     def notify(self, topics: Collection[str]) -> None:
-        """Wake who waits for one of the topics. From any thread."""
+        """Wake who waits for one of the topics, here and in the other replicas. From any thread."""
         loop = self._loop
-        if loop is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(self.fire, topics)
+        if loop is None:
+            return
+        try:
+            loop.call_soon_threadsafe(self._tell, topics)
+        except RuntimeError:
+            pass  # the loop has ended meanwhile: nobody waits any more
+
+    def _tell(self, topics: Collection[str]) -> None:
+        self.fire(topics)
+        if self.relay is not None:
+            self.relay(topics)
 
     def fire(self, topics: Collection[str]) -> None:
+        """Wake who waits here for one of the topics."""
         for topic in topics:
             for event in self._waiters.get(topic, ()):
                 event.set()
+
+    def fire_all(self) -> None:
+        """Wake everybody: which topics were touched is not known."""
+        self.fire(list(self._waiters))
+
+    def close(self) -> None:
+        """End every wait, now and from now on, with Stopping."""
+        self.closed = True
+        self.fire_all()
 
     def listen(self, *topics: str) -> "Listener":
         """A listener for the topics; wake-ups from now on are not missed. Use it as a context manager."""
@@ -66,11 +94,18 @@ class Listener:
             self._hub.remove(topic, self._event)
 
     async def wait(self, seconds: float) -> bool:
-        """Wait until one of the topics was touched since the last call; False when `seconds` have passed first."""
+        """Wait until one of the topics was touched since the last call; False when `seconds` have passed first.
+
+        Raises Stopping when the server stops.
+        """
+        if self._hub.closed:
+            raise Stopping
         try:
             async with asyncio.timeout(seconds):
                 await self._event.wait()
         except TimeoutError:
             return False
         self._event.clear()
+        if self._hub.closed:
+            raise Stopping
         return True

@@ -1,40 +1,181 @@
-"""A running server: the store is opened and brought up to date, the application served, and everything ended in order."""
+"""A running server: the application over an open store, its services and wake-ups, and everything ended in order.
+
+Stopping: no new connections; long polls and sockets end at once; requests under way are answered; loops end their pass; what
+the writer has taken is committed.
+"""
 
 import asyncio
+import contextlib
+import logging
+import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import uvicorn
+from msgspec import Struct
 
 from riverrun.server.app import make_app
 from riverrun.server.db import schema
 from riverrun.server.db.engine import Database, open_database
+from riverrun.server.http.edge import Edge
+from riverrun.server.services import all_loops
+from riverrun.server.services.loops import Services
 from riverrun.server.store import Store
 
+log = logging.getLogger("riverrun.server")
 
-@contextmanager
-def in_thread(url: str, host: str = "127.0.0.1") -> Iterator[str]:
-    """A server over the store at `url`, in a thread of this process on a free port; gives its base URL. For tests."""
-    listener = socket.create_server((host, 0))
-    port = listener.getsockname()[1]
-    with open_database(url) as database:
-        schema.upgrade(database)
-        server = uvicorn.Server(_config())
-        thread = threading.Thread(target=_run, args=(server, database, listener), name="riverrun-server", daemon=True)
-        thread.start()
+#: how long requests under way may take after the server was told to stop
+_GRACE_SECONDS = 10
+_KEEP_ALIVE_SECONDS = 30
+
+
+class Options(Struct, kw_only=True, frozen=True):
+    """How a server serves. `credentials`: digests of what clients may bring (`http.auth`); none: everybody is let in."""
+
+    services: bool = True
+    hosts: frozenset[str] = frozenset()
+    credentials: frozenset[str] = frozenset()
+    #: end when nobody has asked anything for so long
+    idle_seconds: float | None = None
+    #: a descriptor whose end of file says that the parent has gone
+    parent: int | None = None
+    #: for wake-ups between replicas; None: the store's own
+    listen_url: str | None = None
+
+
+class Running:
+    """A server over an open database. `run` returns when it has stopped; `stop` may be called from any thread, and twice."""
+
+    def __init__(self, database: Database, listener: socket.socket, options: Options | None = None) -> None:
+        self.database = database
+        self.options = options or Options()
+        self._listener = listener
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._uvicorn = _Uvicorn(_config())
+        self.ready = threading.Event()
+
+    def run(self, on_ready: Callable[[], None] | None = None) -> None:
+        """Serve until stopped. `on_ready` is called when the first request can be answered."""
         try:
-            yield f"http://{host}:{port}"
+            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                runner.run(self._main(on_ready))
         finally:
-            server.should_exit = True
-            thread.join(10)
-            listener.close()
+            self.ready.set()
+
+    def stop(self) -> None:
+        loop = self._loop
+        if loop is not None:
+            with contextlib.suppress(RuntimeError):  # it has ended meanwhile
+                loop.call_soon_threadsafe(self._stop)
+
+    def _stop(self) -> None:
+        if self._uvicorn.should_exit:
+            self._uvicorn.force_exit = True
+        self._uvicorn.should_exit = True
+
+    async def _main(self, on_ready: Callable[[], None] | None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._take_signals(self._loop)
+        store = Store(self.database)
+        try:
+            await self._serve(store, on_ready)
+        finally:
+            # the threads of readers and writer end outside the loop; what they were given is finished
+            await asyncio.to_thread(store.close)
+
+    async def _serve(self, store: Store, on_ready: Callable[[], None] | None) -> None:
+        loop = asyncio.get_running_loop()
+        store.hub.attach(loop)
+        loops = all_loops()
+        services = Services(store, loops if self.options.services else [])
+        state = {"services": services, "loops": loops, "credentials": self.options.credentials}
+        app = make_app(store, hosts=self.options.hosts, state=state)
+        self._uvicorn.config.app = app
+        notifier = self._notifier(store)
+        self._uvicorn.on_shutdown = store.hub.close
+
+        def started() -> None:
+            self.ready.set()
+            if on_ready is not None:
+                on_ready()
+
+        self._uvicorn.on_started = started
+        watching = asyncio.create_task(self._watch_idle(app)) if self.options.idle_seconds else None
+        try:
+            if notifier is not None:
+                notifier.start()
+            await services.start()
+            await self._uvicorn.serve(sockets=[self._listener])
+        finally:
+            await services.stop()
+            if watching is not None:
+                watching.cancel()
+            if notifier is not None:
+                await notifier.stop()
+            store.hub.detach()
+
+    def _notifier(self, store: Store) -> Any:
+        if self.database.path is not None:
+            return None
+        from riverrun.server.db.engine import parse_url
+        from riverrun.server.db.notify import Notifier
+
+        url = self.options.listen_url
+        return Notifier(self.database.url if url is None else parse_url(url), store.hub)
+
+    def _take_signals(self, loop: asyncio.AbstractEventLoop) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, self._stop)
+        if self.options.parent is not None:
+            loop.add_reader(self.options.parent, self._parent_gone, loop, self.options.parent)
+
+    def _parent_gone(self, loop: asyncio.AbstractEventLoop, descriptor: int) -> None:
+        loop.remove_reader(descriptor)
+        self._stop()
+
+    async def _watch_idle(self, app: Edge) -> None:
+        longest = self.options.idle_seconds or 0.0
+        while (idle := app.idle_seconds()) < longest:
+            await asyncio.sleep(max(0.05, longest - idle))  # noqa: ASYNC110 - an event per request would cost more
+        log.info("Nobody has asked anything for %g s: the server ends.", longest)
+        self._stop()
+
+
+class _Uvicorn(uvicorn.Server):
+    """Uvicorn without its own signals, telling when it has started and when it begins to stop."""
+
+    on_started: Callable[[], None]
+    on_shutdown: Callable[[], None]
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.on_started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.on_shutdown()
+        await super().shutdown(sockets)
 
 
 def _config() -> uvicorn.Config:
     return uvicorn.Config(
-        _unset, log_config=None, access_log=False, lifespan="off", ws="websockets-sansio", timeout_graceful_shutdown=2
+        _unset,
+        http="httptools",
+        ws="websockets-sansio",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        ws_max_size=1024 * 1024,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
     )
 
 
@@ -42,16 +183,28 @@ async def _unset(*_: object) -> None:
     raise RuntimeError("the application is set before the server starts")
 
 
-def _run(server: uvicorn.Server, database: Database, listener: socket.socket) -> None:
-    store = Store(database)
-    server.config.app = make_app(store)
-
-    async def main() -> None:
-        store.hub.attach(asyncio.get_running_loop())
-        await server.serve(sockets=[listener])
-        store.hub.detach()
-
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     try:
-        asyncio.run(main())
-    finally:
-        store.close()
+        import uvloop
+    except ImportError:  # not on Windows
+        return None
+    return uvloop.new_event_loop
+
+
+@contextmanager
+def in_thread(url: str, host: str = "127.0.0.1", options: Options | None = None) -> Iterator[str]:
+    """A server over the store at `url`, in a thread of this process on a free port; gives its base URL. For tests."""
+    listener = socket.create_server((host, 0))
+    port = listener.getsockname()[1]
+    with open_database(url) as database:
+        schema.upgrade(database)
+        server = Running(database, listener, options or Options(services=False))
+        thread = threading.Thread(target=server.run, name="riverrun-server", daemon=True)
+        thread.start()
+        server.ready.wait(10)
+        try:
+            yield f"http://{host}:{port}"
+        finally:
+            server.stop()
+            thread.join(_GRACE_SECONDS + 5)
+            listener.close()

@@ -4,6 +4,7 @@ Nothing may wait in a reader's thread: long polls, sockets and streams are async
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -24,10 +25,12 @@ class Store:
     def __init__(self, database: Database, hub: Hub | None = None, vault: Any = None) -> None:
         self.database = database
         self.hub = hub or Hub()
+        #: numbers for the metrics, by name; changed on the event loop only
+        self.counters: Counter[str] = Counter()
         self.shared = Shared(verbs=database.verbs, vault=vault)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="riverrun-reader")
         kind = GroupWriter if database.path is not None else PooledWriter
-        self._writer: Writer = kind(database, self.shared, self.hub.notify)
+        self.writer: Writer = kind(database, self.shared, self.hub.notify)
 
     async def read(self, unit: Callable[[Reader], T], caller: Caller = SYSTEM) -> T:
         """Run a reading unit in the pool."""
@@ -40,14 +43,18 @@ class Store:
 
     async def write(self, unit: Callable[[Transaction], T], caller: Caller = SYSTEM, *, bulk: bool = False) -> T:
         """Have a writing unit done; returns when it is committed. `bulk` units stand behind all others."""
-        return await asyncio.wrap_future(self._writer.submit(unit, caller, bulk=bulk))
+        return await asyncio.wrap_future(self.writer.submit(unit, caller, bulk=bulk))
 
     def write_now(self, unit: Callable[[Transaction], T], caller: Caller = SYSTEM, *, bulk: bool = False) -> T:
         """The same for threads; never call it on the event loop or inside a unit."""
-        result: T = self._writer.submit(unit, caller, bulk=bulk).result()
+        result: T = self.writer.submit(unit, caller, bulk=bulk).result()
         return result
+
+    def waiting(self) -> dict[str, int]:
+        """Units that wait for the writer, by queue."""
+        return self.writer.waiting()
 
     def close(self) -> None:
         """Finish what was submitted and let the threads end. The database is its opener's to close."""
-        self._writer.close()
+        self.writer.close()
         self._readers.shutdown()

@@ -27,12 +27,6 @@ def hello(reader: Reader) -> str:
     return "👋"
 
 
-@routes.get("/health", permission=PUBLIC, returns=bool)
-async def health(call: Call) -> bool:
-    """Whether the process answers; says nothing of the database."""
-    return True
-
-
 @routes.get("/csrf-token", permission=PUBLIC)
 async def csrf_token(call: Call, client: str) -> Any:
     """There are no tokens to hand out: other origins are refused by their headers (`server.http.guard`)."""

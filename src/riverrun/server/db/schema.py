@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 #: the newest revision; a test holds it equal to the head of `migrations/versions`
 HEAD = "0002"
 MIGRATIONS = Path(__file__).parent / "migrations"
+#: gives the revision that a store is at
+VERSION = sa.text("SELECT version_num FROM alembic_version")
 
 
 def version(database: Database) -> str | None:
@@ -25,7 +27,7 @@ def version(database: Database) -> str | None:
             found = connection.exec_driver_sql("SELECT to_regclass('alembic_version')").scalar()
         if not found:
             return None
-        return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+        return connection.execute(VERSION).scalar()
 
 
 def is_current(database: Database) -> bool:

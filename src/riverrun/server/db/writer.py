@@ -31,6 +31,10 @@ class Writer(Protocol):
 
     def submit(self, unit: Unit, caller: Caller, *, bulk: bool = False) -> "Future[Any]": ...
 
+    def waiting(self) -> dict[str, int]:
+        """Units that wait, by queue."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -63,6 +67,9 @@ class GroupWriter:
         self._bulk: deque[_Job] = deque()
         self._ready = threading.Condition()
         self._closing = False
+        #: groups committed, and the units in them
+        self.groups = 0
+        self.units = 0
         self._thread = threading.Thread(target=self._work, name="riverrun-writer", daemon=True)
         self._thread.start()
 
@@ -74,6 +81,9 @@ class GroupWriter:
             (self._bulk if bulk else self._interactive).append(job)
             self._ready.notify()
         return job.future
+
+    def waiting(self) -> dict[str, int]:
+        return {"interactive": len(self._interactive), "bulk": len(self._bulk)}
 
     def close(self) -> None:
         """Finish what was submitted, then end."""
@@ -90,6 +100,8 @@ class GroupWriter:
                         return
                     self._ready.wait()
             done = self._group()
+            self.groups += 1
+            self.units += len(done)
             topics = {topic for job in done if job.error is None for topic in job.topics}
             for job in done:
                 job.settle()
@@ -179,6 +191,9 @@ class PooledWriter:
             return (self._bulk if bulk else self._pool).submit(self._run, unit, caller)
         except RuntimeError as error:
             raise UnavailableError("The server is stopping; it takes no more changes.") from error
+
+    def waiting(self) -> dict[str, int]:
+        return {"interactive": self._pool._work_queue.qsize(), "bulk": self._bulk._work_queue.qsize()}
 
     def close(self) -> None:
         """Finish what was submitted, then end."""

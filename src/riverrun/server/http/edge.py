@@ -10,13 +10,14 @@ from typing import Any
 import msgspec
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
-from starlette.websockets import WebSocket
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from riverrun.base.ids import uuid7
 from riverrun.server.db.units import Caller
 from riverrun.server.http import auth, guard
 from riverrun.server.http.errors import HTTPError, InvalidRequest, answer_to
 from riverrun.server.http.table import PUBLIC, Call, Reply, Route, Tree
+from riverrun.server.hub import Stopping
 from riverrun.server.store import Store
 
 log = logging.getLogger("riverrun.server")
@@ -48,12 +49,25 @@ class Edge:
         self.state = state
         #: requests by (method, route, status): number and seconds; read by the metrics
         self.observe: Callable[[str, str, int, float], None] | None = None
+        #: sockets that are open, and all that is under way
+        self.sockets = 0
+        self._active = 0
+        self._last = time.monotonic()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            await self._http(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await self._websocket(scope, receive, send)
+        self._active += 1
+        try:
+            if scope["type"] == "http":
+                await self._http(scope, receive, send)
+            elif scope["type"] == "websocket":
+                await self._websocket(scope, receive, send)
+        finally:
+            self._active -= 1
+            self._last = time.monotonic()
+
+    def idle_seconds(self) -> float:
+        """For how long nobody has asked anything; 0 while a request or a socket is open."""
+        return 0.0 if self._active else time.monotonic() - self._last
 
     # -- HTTP ---------------------------------------------------------------------------------------------------------------
 
@@ -70,14 +84,20 @@ class Edge:
             route, path = found
             caller = self._caller(route, headers, request_id)
             body = await _read_body(receive, headers, route) if route.method != "GET" else b""
+            if body:
+                guard.check_media_type(headers, is_json=route.decode is not None)
             result = await self._run(route, path, body, caller, Request(scope, receive))
             status, payload, extra, media = _encoded(route, result)
         except Exception as error:  # noqa: BLE001 - the edge: every error becomes an answer
             status, payload, extra, media = _refusal(error, request_id, scope)
         extra["x-request-id"] = str(request_id)
         await _respond(send, status, payload, extra, media, head=scope["method"] == "HEAD")
+        seconds = time.perf_counter() - started
         if self.observe is not None:
-            self.observe(scope["method"], "?" if route is None else route.path, status, time.perf_counter() - started)
+            self.observe(scope["method"], "?" if route is None else route.path, status, seconds)
+        if log.isEnabledFor(logging.DEBUG):
+            facts = {"request_id": request_id, "status": status, "milliseconds": round(seconds * 1000, 2)}
+            log.debug("%s %s", scope["method"], scope["path"], extra={"facts": facts})
 
     def _caller(self, route: Route, headers: dict[str, str], request_id: Any) -> Caller:
         guard.check_version(headers)
@@ -109,12 +129,31 @@ class Edge:
             return
         route, path = found
         socket = WebSocket(scope, receive, send)
-        values = {parameter.name: parameter.read(path.get(parameter.name)) for parameter in route.parameters}
+        try:
+            values = {parameter.name: parameter.read(path.get(parameter.name)) for parameter in route.parameters}
+        except InvalidRequest:
+            await refuse_socket(scope, send)
+            return
         call = Call(store=self.store, caller=Caller(), request=socket, state=self.state)
+        self.sockets += 1
         try:
             await route.handler(call, **values)
+        except WebSocketDisconnect:
+            pass
+        except Stopping:
+            await _close(socket, 1012)
         except Exception:
             log.exception("A socket of %s failed.", route.path)
+            await _close(socket, 1011)
+        finally:
+            self.sockets -= 1
+
+
+async def _close(socket: WebSocket, code: int) -> None:
+    try:
+        await socket.close(code)
+    except (RuntimeError, WebSocketDisconnect):
+        pass  # it is closed already
 
 
 async def refuse_socket(scope: Scope, send: Send, status: int = 404) -> None:
@@ -186,6 +225,7 @@ async def _respond(
     send: Send, status: int, body: bytes, headers: dict[str, str], media: str, *, head: bool = False
 ) -> None:
     raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    raw += guard.RESPONSE_HEADERS
     if status != 204:
         raw.append((b"content-type", media.encode("latin-1")))
         raw.append((b"content-length", str(len(body)).encode()))

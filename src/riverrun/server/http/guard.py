@@ -16,6 +16,16 @@ from riverrun.server.http.errors import HTTPError
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "[::1]"})
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+#: what a page of another origin may send without asking first
+_FORMS = frozenset({"text/plain", "application/x-www-form-urlencoded", "multipart/form-data"})
+#: on every answer: no guessing of types, no frames, no caches, no addresses told to other sites
+RESPONSE_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+)
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 _MINIMUM = (0, 8, 0)
 
@@ -55,7 +65,23 @@ class Guard:
 
 
 def _name(host: str) -> str:
-    return host.rpartition(":")[0] if re.search(r":\d+$", host) else host
+    return (host.rpartition(":")[0] if re.search(r":\d+$", host) else host).lower()
+
+
+def check_media_type(headers: dict[str, str], *, is_json: bool) -> None:
+    """Refuse a body that a page of another origin may send without asking, and where JSON is read, anything else.
+
+    Clients that say no type are let through unless they are browsers, which always say where they come from.
+    """
+    given = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if not given:
+        wrong = "origin" in headers or "sec-fetch-site" in headers
+    elif is_json:
+        wrong = given != "application/json" and not (given.startswith("application/") and given.endswith("+json"))
+    else:
+        wrong = given in _FORMS
+    if wrong:
+        raise HTTPError(415, f"The body's content type is {given!r}; application/json is what is read here.")
 
 
 def check_version(headers: dict[str, str]) -> None:

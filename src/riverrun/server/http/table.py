@@ -87,6 +87,8 @@ class Route(Struct, kw_only=True):
     body: Any = None
     decode: Callable[[bytes], Any] | None = None
     takes_raw: bool = False
+    #: of a raw body
+    raw_media_type: str = "application/octet-stream"
     #: bulk work stands behind interactive requests in the writer's queue
     bulk: bool = False
     max_bytes: int = bodies.MAX_BYTES

@@ -1,0 +1,1 @@
+"""How the server fares: alive, ready, measured; and the document of its interface."""
