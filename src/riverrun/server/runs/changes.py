@@ -52,9 +52,7 @@ def update_labels(transaction: Transaction, flow_run_id: UUID, labels: dict[str,
         raise ObjectNotFound(f"There is no flow run {flow_run_id}.")
     merged = {**(msgspec.json.decode(row.labels) if row.labels else {}), **labels}
     transaction.execute(
-        sa.update(t.flow_run)
-        .where(t.flow_run.c.key == row.key)
-        .values(labels=_text(merged), updated=transaction.now)
+        sa.update(t.flow_run).where(t.flow_run.c.key == row.key).values(labels=_text(merged), updated=transaction.now)
     )
 
 
@@ -92,8 +90,10 @@ def _writer_key(transaction: Transaction, writer: UUID) -> int:
     lease = {"lease_until": now + LEASE_MICROS, "last_seen": now}
     key = transaction.scalar(sa.select(table.c.key).where(table.c.id == writer))
     if key is None:
-        made = sa.insert(table).values(id=writer, next_seq=1, first_seen=now, workspace_id=transaction.workspace, **lease)
-        return int(transaction.execute(made).inserted_primary_key[0])
+        made = sa.insert(table).values(
+            id=writer, next_seq=1, first_seen=now, workspace_id=transaction.workspace, **lease
+        )
+        return int(transaction.execute(made.returning(table.c.key)).scalar_one())
     transaction.execute(sa.update(table).where(table.c.key == key).values(**lease))
     return int(key)
 

@@ -10,7 +10,7 @@ from riverrun.server.db.units import Transaction
 from riverrun.server.http.table import Call, Reply, Routes
 from riverrun.server.runs import changes, queries, resuming, retention, transitions
 from riverrun.server.runs.creation import FlowRunFields, create_flow_run
-from riverrun.server.work import queues
+from riverrun.server.work.lookup import queue_id
 from riverrun.wire.flow_runs import (
     FlowRunBulkDeleteResponse,
     FlowRunBulkSetStateResponse,
@@ -41,7 +41,6 @@ class BeginBody(Struct, kw_only=True):
 
 @routes.post("/", permission="flow_runs:write", status=201, also=(200,), returns=FlowRunResponse, errors=(404,))
 def create(transaction: Transaction, body: FlowRunCreate) -> Reply:
-    queue_id = queues.id_of(transaction, body.work_pool_name, body.work_queue_name)
     run_id, is_new = create_flow_run(
         transaction,
         FlowRunFields(
@@ -59,7 +58,7 @@ def create(transaction: Transaction, body: FlowRunCreate) -> Reply:
             idempotency_key=body.idempotency_key,
             job_variables=body.job_variables,
             deployment_id=body.deployment_id,
-            work_queue_id=queue_id,
+            work_queue_id=queue_id(transaction, body.work_pool_name, body.work_queue_name),
         ),
     )
     return Reply(value=queries.flow_run_answer(transaction, run_id), status=201 if is_new else 200)

@@ -7,11 +7,13 @@ import msgspec
 import sqlalchemy as sa
 
 from riverrun.base.clock import from_micros
+from riverrun.base.errors import InputError
 from riverrun.base.ids import uuid7
 from riverrun.server.db import tables as t
 from riverrun.server.db.units import Transaction
 from riverrun.server.runs.stored import Stored, answer_of, load_flow_run
 from riverrun.server.runs.transitions import propose
+from riverrun.server.schemas import first_error
 from riverrun.wire.states import BaseState, StateDetails, StateType
 from riverrun.wire.transitions import OrchestrationResult, ResponseDetails
 
@@ -49,12 +51,8 @@ def _aborted(reason: str) -> OrchestrationResult:
     return OrchestrationResult(state=None, status="ABORT", details=details)
 
 
-def _keep_input(
-    transaction: Transaction, run: Stored, keyset: dict[str, str], run_input: dict[str, Any]
-) -> str | None:
+def _keep_input(transaction: Transaction, run: Stored, keyset: dict[str, str], run_input: dict[str, Any]) -> str | None:
     """Store the input under the keyset's response key; why not, when it is wrong."""
-    from riverrun.server.schemas import first_error, hydrated
-
     schema_key, response_key = keyset.get("schema"), keyset.get("response")
     if schema_key is None or response_key is None:
         return "the paused state does not say under which keys its input is kept."
@@ -66,11 +64,9 @@ def _keep_input(
     if text is None:
         return "the schema of the input that the run waits for is not there."
     try:
-        schema = msgspec.json.decode(text)
-        values = hydrated(transaction, run_input)
-    except ValueError as error:
+        wrong = first_error(msgspec.json.decode(text), run_input)
+    except (ValueError, InputError) as error:
         return str(error)
-    wrong = first_error(schema, values)
     if wrong is not None:
         return f"the input does not fit the schema: {wrong}"
     mine = (t.flow_run_input.c.flow_run_id == run.id, t.flow_run_input.c.input_key == response_key)
@@ -83,7 +79,7 @@ def _keep_input(
             workspace_id=transaction.workspace,
             flow_run_id=run.id,
             input_key=response_key,
-            value=msgspec.json.encode(values).decode(),
+            value=msgspec.json.encode(run_input).decode(),
         )
     )
     transaction.wake(f"flow_run_input:{run.id.hex}")

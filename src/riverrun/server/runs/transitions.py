@@ -14,6 +14,7 @@ from riverrun.server.concurrency import slots
 from riverrun.server.db import tables as t
 from riverrun.server.db.names import index_key
 from riverrun.server.db.units import Transaction
+from riverrun.server.runs import tag_slots
 from riverrun.server.runs.stored import (
     Stored,
     answer_of,
@@ -178,9 +179,9 @@ def set_task_run_state(
         if "flow_run_run_count" in decision.fields:
             run.changes["flow_run_run_count"] = decision.fields["flow_run_run_count"]
         if Effect.RELEASE_SLOT in decision.effects:
-            slots.release_holder(transaction, run.id)
+            slots.release_held_by(transaction, [run.id])
         if Effect.TAKE_SLOT in decision.effects:
-            slots.take_tags(transaction, _tags(run), run.id)
+            tag_slots.take(transaction, _tags(run), run.id)
         enter_state(transaction, run, decision.state)
         if Effect.INSERT_CACHE_KEY in decision.effects:
             _insert_cache_key(transaction, decision.state)
@@ -203,7 +204,7 @@ def _task_facts(transaction: Transaction, run: Stored, proposed: BaseState) -> t
             facts.flow_state_type = None if flow_run.state_type is None else TYPES_BY_CODE[flow_run.state_type]
     if proposed.type is StateType.RUNNING:
         facts.cached = _cached(transaction, proposed.state_details)
-        facts.tag_slots = slots.free_of_tags(transaction, _tags(run), run.id)
+        facts.tag_slots = tag_slots.free(transaction, _tags(run), run.id)
     return facts
 
 
