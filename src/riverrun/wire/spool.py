@@ -46,6 +46,14 @@ def remove_directory(path: Path) -> None:
         pass  # not ours to remove, or not empty: a sweep tries again
 
 
+def segments_of(path: Path) -> list[str]:
+    """The names of a spool's segments in the order of their frames."""
+    try:
+        return sorted(name for name in os.listdir(path) if name.endswith(SEGMENT))
+    except FileNotFoundError:
+        return []  # removed meanwhile
+
+
 def spools(journal_dir: Path) -> list["Spool"]:
     """The spools of a journal directory, oldest first; none if there is no such directory."""
     try:
@@ -124,7 +132,7 @@ class Spool:
                         break
                     if not _speaks_of_loss(frame, last):
                         yield frame.seq - 1, encode(self._lost(last + 1, frame, name, segment, start))
-                yield frame.seq, self._payload(frame)
+                yield frame.seq, self.payload_of(frame)
                 last, segment, start = frame.seq, name, frame.end
             else:
                 end = self.closed_at
@@ -151,7 +159,7 @@ class Spool:
         for name in reversed(self._segments()):
             frames = list(frames_in(self._read(name), self._salt))
             if frames:
-                return self._payload(frames[-1])
+                return self.payload_of(frames[-1])
         return None
 
     def release(self, upto: int) -> None:
@@ -214,7 +222,7 @@ class Spool:
             os.close(fd)
 
     def _segments(self) -> list[str]:
-        return sorted(name for name in self._names() if name.endswith(SEGMENT))
+        return segments_of(self.path)
 
     def _names(self) -> list[str]:
         try:
@@ -247,7 +255,8 @@ class Spool:
         except FileNotFoundError:
             return b""  # freed meanwhile
 
-    def _payload(self, frame: Frame) -> bytes:
+    def payload_of(self, frame: Frame) -> bytes:
+        """The record of a frame, also if a side file holds it; a LostRecord where that is damaged or gone."""
         if not frame.is_side:
             return frame.payload
         name = side_name(frame.seq)

@@ -1,8 +1,8 @@
 """The journal of this process: everything that runs here and is to be remembered is appended to it.
 
 One writer per process, opened by the first record and known by a random id; a forked child opens its own. Functions here work
-on whatever sink is in use: the process's spool on disk, or what `use` put in its place. This module must not know what
-becomes of records (`wire.spool` reads them, `server.ingest` stores them), and must stay light to import.
+on whatever sink is in use: the process's spool on disk, or what `use` put in its place. Where there is a server, `shipping`
+sends it what was appended; else whoever reads takes it in (`wire.spool`, `server.ingest`). Must stay light to import.
 """
 
 import atexit
@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
 
 from riverrun.base.config import settings
+from riverrun.client import presence
+from riverrun.client.journal import shipping
 from riverrun.client.journal.encoding import encode_anyway
 from riverrun.client.journal.writer import Journal, Options
 from riverrun.wire.journal import JournalRecord, decode, encode
@@ -29,7 +31,10 @@ __all__ = [
     "current_writer",
     "flush",
     "follow_settings",
+    "hurry",
     "on_long_chain",
+    "open_writer",
+    "settle",
     "use",
 ]
 
@@ -125,11 +130,35 @@ def current_writer() -> bytes | None:
     return None if _journal is None else _journal.writer
 
 
+def open_writer() -> bytes:
+    """The id of this process's writer; opens the journal if nothing was written yet."""
+    return _open().writer
+
+
 def follow_settings() -> None:
-    """Close the journal if the settings name another directory by now; the next record opens one there."""
+    """A run begins: write where the settings say by now, and ship it to the server that they name or that has come.
+
+    A journal that was written elsewhere, or shipped to another server, is closed; the next record opens one.
+    """
     journal = _journal
-    if journal is not None and journal.options.directory != settings().journal_dir:
+    if journal is None:
+        return
+    if journal.options.directory != settings().journal_dir or shipping.is_elsewhere():
         close()
+    elif _sink is journal:
+        shipping.ship(journal)
+
+
+#: a flow run changed its state: the server is to learn it at once
+hurry = shipping.hurry
+
+
+def settle(timeout: float = 1.0) -> bool:
+    """Wait until the server knows everything that this process has appended; False if it does not in time.
+
+    True where there is no server. For those who are about to ask the server about runs of this process.
+    """
+    return shipping.settle(timeout)
 
 
 def close() -> None:
@@ -140,7 +169,7 @@ def close() -> None:
         if _sink is journal:
             _sink = _process
     if journal is not None:
-        journal.close()
+        journal.close(shipping.close(journal))
 
 
 @contextlib.contextmanager
@@ -168,11 +197,20 @@ def _open() -> Journal:
                     max_bytes=now.journal_max_bytes,
                     memory_bytes=now.journal_memory_bytes,
                     on_long_chain=_long_chain,
+                    on_pass=_look_for_server,
                 )
             )
+            shipping.ship(_journal)
         if _sink is _process:
             _sink = _journal
         return _journal
+
+
+def _look_for_server() -> None:
+    """From the keeper: a server may have come while a long run goes on."""
+    journal = _journal
+    if journal is not None and not shipping.is_shipping():
+        shipping.ship(journal)
 
 
 _hook_failed = False
@@ -180,6 +218,8 @@ _hook_failed = False
 
 def _long_chain() -> None:
     global _hook_failed
+    if shipping.is_shipping():
+        return
     try:
         on_long_chain()
     except Exception as error:  # noqa: BLE001 - edge: an ingestion that fails to start must not end the journal's keeper
@@ -199,12 +239,15 @@ def _before_fork() -> None:
     # A thread that is opening the journal imports modules for it, and a child that is forked during an import would wait
     # for that module for ever. It is given its time to finish.
     _holds_opening = _opening.acquire(timeout=1)
+    presence.before_fork()
+    shipping.before_fork()
     if _journal is not None:
         _journal.before_fork()
 
 
 def _after_fork_in_parent() -> None:
     global _holds_opening
+    shipping.after_fork_in_parent()
     if _holds_opening:
         _holds_opening = False
         _opening.release()
@@ -212,6 +255,8 @@ def _after_fork_in_parent() -> None:
 
 def _after_fork_in_child() -> None:
     global _journal, _opening, _sink
+    shipping.after_fork_in_child()
+    presence.after_fork_in_child()
     journal, _journal, _opening = _journal, None, threading.RLock()
     if journal is not None:
         journal.abandon()

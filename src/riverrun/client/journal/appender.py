@@ -56,6 +56,8 @@ class Options(Struct, frozen=True):
     mappable: bool | None = None
     #: called when the spool is larger than `ingest_bytes`
     on_long_chain: Callable[[], object] | None = None
+    #: called by the keeper each second while there is news
+    on_pass: Callable[[], object] | None = None
 
 
 class Appender:
@@ -90,6 +92,8 @@ class Appender:
         self._complained = False
         # The keeper is woken when the current segment has grown past this.
         self._wake_at = AT_ONCE
+        #: called with the keeper's waking; must not block
+        self.on_news: Callable[[], object] | None = None
 
     @property
     def path(self) -> Path:
@@ -234,6 +238,25 @@ class Appender:
         half = self._segment.capacity // 2
         self._wake_at = _NEVER if end > half else half
         self._keeper.wake()
+        news = self.on_news
+        if news is not None:
+            news()
+
+    def ring_at_next(self) -> None:
+        """Have the next append call `on_news`."""
+        with self._lock:
+            self._settle()
+            self._wake_at = AT_ONCE
+
+    def last_seq(self) -> int:
+        """The number of the last record, for watching: one that was struck while it was written may be missing yet."""
+        return self._next - 1
+
+    def settled_seq(self) -> int:
+        """The number of the last record."""
+        with self._lock:
+            self._settle()
+            return self._next - 1
 
     # -- trouble -----------------------------------------------------------------------------------------------------
 

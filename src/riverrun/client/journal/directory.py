@@ -108,11 +108,11 @@ class Directory:
         if identity_of(self._lock_fd) == self._identity:
             os.utime(self._lock_fd)
 
-    def close(self, last: int) -> None:
+    def close(self, last: int, acknowledged: int = 0) -> None:
         """Say that nothing follows record `last` and let go; removes everything if all of it was taken over already."""
         fd, self._lock_fd = self._lock_fd, -1
         try:
-            if Spool(self.path).released >= last:
+            if max(acknowledged, Spool(self.path).released) >= last:
                 remove_directory(self.path)
             else:
                 owner.mark_closed(self.path, last)

@@ -52,6 +52,9 @@ class Journal(Appender):
 
     def tend(self) -> bool:
         """One pass of the keeper: go home, recover, sync, look at the size. Returns whether there was news."""
+        on_pass = self.options.on_pass
+        if on_pass is not None:
+            on_pass()
         with self._files, self._lock:
             self._go_home()
             if self._strained:
@@ -153,8 +156,11 @@ class Journal(Appender):
 
     # -- ending ------------------------------------------------------------------------------------------------------
 
-    def close(self) -> None:
-        """Write and sync what there is and let the spool go; removes it if everything was taken over already."""
+    def close(self, acknowledged: int = 0) -> None:
+        """Write and sync what there is and let the spool go; removes it if everything was taken over already.
+
+        `acknowledged` is the number of the last record that a server has.
+        """
         self._keeper.stop(timeout=5.0)
         with self._files, self._lock:
             if self.closed:
@@ -178,7 +184,7 @@ class Journal(Appender):
                 with contextlib.suppress(
                     OSError
                 ):  # the directory was removed, or takes no write: readers look the pid up
-                    self._directory.close(self._next - 1)
+                    self._directory.close(self._next - 1, acknowledged)
 
     def before_fork(self) -> None:
         """End the keeper's thread, so that the child is forked from as few threads as can be; an append starts it again."""
