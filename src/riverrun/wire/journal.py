@@ -86,6 +86,20 @@ class LogRecord(Struct, array_like=True, tag_field="kind_of", tag=5):
     message: str
 
 
+class ArtifactRecord(Struct, array_like=True, tag_field="kind_of", tag=6):
+    """An artifact came into being or changed. Of one that is there already only the fields that are not None change."""
+
+    id: bytes
+    timestamp: int
+    key: str | None = None
+    type: str | None = None
+    description: str | None = None
+    #: a JSON document; None leaves it as it is
+    data: bytes | None = None
+    flow_run_id: bytes | None = None
+    task_run_id: bytes | None = None
+
+
 class LostRecord(Struct, array_like=True, tag_field="kind_of", tag=9):
     """Records of this writer that could not be kept or read; made by the spool's reader or by a full disk."""
 
@@ -94,7 +108,7 @@ class LostRecord(Struct, array_like=True, tag_field="kind_of", tag=9):
     why: str
 
 
-JournalRecord = FlowRunRecord | TaskRunRecord | StateRecord | RunUpdateRecord | LogRecord | LostRecord
+JournalRecord = FlowRunRecord | TaskRunRecord | StateRecord | RunUpdateRecord | LogRecord | ArtifactRecord | LostRecord
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(JournalRecord)

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from msgspec import Meta, Struct, field
+from msgspec import Meta, Struct
 
 from riverrun.wire.choices import (
     ArtifactCollectionSort,
@@ -81,11 +81,11 @@ class EventsCountByBody(Struct, Model, kw_only=True):
 
 
 class ArtifactsCountBody(Struct, Model, kw_only=True):
-    artifacts: ArtifactFilter = field(default_factory=ArtifactFilter)
-    flow_runs: FlowRunFilter = field(default_factory=FlowRunFilter)
-    task_runs: TaskRunFilter = field(default_factory=TaskRunFilter)
-    flows: FlowFilter = field(default_factory=FlowFilter)
-    deployments: DeploymentFilter = field(default_factory=DeploymentFilter)
+    artifacts: ArtifactFilter | None = None
+    flow_runs: FlowRunFilter | None = None
+    task_runs: TaskRunFilter | None = None
+    flows: FlowFilter | None = None
+    deployments: DeploymentFilter | None = None
 
 
 class AutomationsCountBody(Struct, Model, kw_only=True):
@@ -121,19 +121,19 @@ class FlowRunsCountBody(Struct, Model, kw_only=True):
 
 
 class FlowsCountBody(Struct, Model, kw_only=True):
-    flows: FlowFilter = field(default_factory=FlowFilter)
-    flow_runs: FlowRunFilter = field(default_factory=FlowRunFilter)
-    task_runs: TaskRunFilter = field(default_factory=TaskRunFilter)
-    deployments: DeploymentFilter = field(default_factory=DeploymentFilter)
-    work_pools: WorkPoolFilter = field(default_factory=WorkPoolFilter)
+    flows: FlowFilter | None = None
+    flow_runs: FlowRunFilter | None = None
+    task_runs: TaskRunFilter | None = None
+    deployments: DeploymentFilter | None = None
+    work_pools: WorkPoolFilter | None = None
 
 
 class ArtifactsLatestCountBody(Struct, Model, kw_only=True):
-    artifacts: ArtifactCollectionFilter = field(default_factory=ArtifactCollectionFilter)
-    flow_runs: FlowRunFilter = field(default_factory=FlowRunFilter)
-    task_runs: TaskRunFilter = field(default_factory=TaskRunFilter)
-    flows: FlowFilter = field(default_factory=FlowFilter)
-    deployments: DeploymentFilter = field(default_factory=DeploymentFilter)
+    artifacts: ArtifactCollectionFilter | None = None
+    flow_runs: FlowRunFilter | None = None
+    task_runs: TaskRunFilter | None = None
+    flows: FlowFilter | None = None
+    deployments: DeploymentFilter | None = None
 
 
 class UiFlowRunsCountTaskRunsBody(Struct, Model, kw_only=True):
@@ -141,10 +141,10 @@ class UiFlowRunsCountTaskRunsBody(Struct, Model, kw_only=True):
 
 
 class TaskRunsCountBody(Struct, Model, kw_only=True):
-    flows: FlowFilter = field(default_factory=FlowFilter)
-    flow_runs: FlowRunFilter = field(default_factory=FlowRunFilter)
-    task_runs: TaskRunFilter = field(default_factory=TaskRunFilter)
-    deployments: DeploymentFilter = field(default_factory=DeploymentFilter)
+    flows: FlowFilter | None = None
+    flow_runs: FlowRunFilter | None = None
+    task_runs: TaskRunFilter | None = None
+    deployments: DeploymentFilter | None = None
 
 
 class VariablesCountBody(Struct, Model, kw_only=True):
@@ -244,11 +244,11 @@ class TaskRunsPaginateBody(Struct, Model, kw_only=True):
 class ArtifactsFilterBody(Struct, Model, kw_only=True):
     sort: ArtifactSort = "ID_DESC"
     offset: NonNegative = 0
-    artifacts: ArtifactFilter = field(default_factory=ArtifactFilter)
-    flow_runs: FlowRunFilter = field(default_factory=FlowRunFilter)
-    task_runs: TaskRunFilter = field(default_factory=TaskRunFilter)
-    flows: FlowFilter = field(default_factory=FlowFilter)
-    deployments: DeploymentFilter = field(default_factory=DeploymentFilter)
+    artifacts: ArtifactFilter | None = None
+    flow_runs: FlowRunFilter | None = None
+    task_runs: TaskRunFilter | None = None
+    flows: FlowFilter | None = None
+    deployments: DeploymentFilter | None = None
     limit: Int | None = None
 
 
@@ -312,11 +312,11 @@ class UiFlowRunsHistoryBody(Struct, Model, kw_only=True):
     sort: FlowRunSort = "EXPECTED_START_TIME_DESC"
     limit: Annotated[int, Meta(ge=-INT_MAX - 1, le=1000)] = 1000
     offset: NonNegative = 0
-    flows: FlowFilter = field(default_factory=FlowFilter)
-    flow_runs: FlowRunFilter = field(default_factory=FlowRunFilter)
-    task_runs: TaskRunFilter = field(default_factory=TaskRunFilter)
-    deployments: DeploymentFilter = field(default_factory=DeploymentFilter)
-    work_pools: WorkPoolFilter = field(default_factory=WorkPoolFilter)
+    flows: FlowFilter | None = None
+    flow_runs: FlowRunFilter | None = None
+    task_runs: TaskRunFilter | None = None
+    deployments: DeploymentFilter | None = None
+    work_pools: WorkPoolFilter | None = None
 
 
 class FlowRunsFilterBody(Struct, Model, kw_only=True):
@@ -333,11 +333,11 @@ class FlowRunsFilterBody(Struct, Model, kw_only=True):
 
 class FlowsFilterBody(Struct, Model, kw_only=True):
     offset: NonNegative = 0
-    flows: FlowFilter = field(default_factory=FlowFilter)
-    flow_runs: FlowRunFilter = field(default_factory=FlowRunFilter)
-    task_runs: TaskRunFilter = field(default_factory=TaskRunFilter)
-    deployments: DeploymentFilter = field(default_factory=DeploymentFilter)
-    work_pools: WorkPoolFilter = field(default_factory=WorkPoolFilter)
+    flows: FlowFilter | None = None
+    flow_runs: FlowRunFilter | None = None
+    task_runs: TaskRunFilter | None = None
+    deployments: DeploymentFilter | None = None
+    work_pools: WorkPoolFilter | None = None
     sort: FlowSort = "NAME_ASC"
     limit: Int | None = None
 
@@ -345,11 +345,11 @@ class FlowsFilterBody(Struct, Model, kw_only=True):
 class ArtifactsLatestFilterBody(Struct, Model, kw_only=True):
     sort: ArtifactCollectionSort = "ID_DESC"
     offset: NonNegative = 0
-    artifacts: ArtifactCollectionFilter = field(default_factory=ArtifactCollectionFilter)
-    flow_runs: FlowRunFilter = field(default_factory=FlowRunFilter)
-    task_runs: TaskRunFilter = field(default_factory=TaskRunFilter)
-    flows: FlowFilter = field(default_factory=FlowFilter)
-    deployments: DeploymentFilter = field(default_factory=DeploymentFilter)
+    artifacts: ArtifactCollectionFilter | None = None
+    flow_runs: FlowRunFilter | None = None
+    task_runs: TaskRunFilter | None = None
+    flows: FlowFilter | None = None
+    deployments: DeploymentFilter | None = None
     limit: Int | None = None
 
 
@@ -405,7 +405,7 @@ class WorkQueuesGetRunsBody(Struct, Model, kw_only=True):
 
 
 class WorkPoolsQueuesFilterBody(Struct, Model, kw_only=True):
-    work_queues: WorkQueueFilter = field(default_factory=WorkQueueFilter)
+    work_queues: WorkQueueFilter | None = None
     offset: NonNegative = 0
     limit: Int | None = None
 
@@ -448,10 +448,10 @@ class TaskRunsHistoryBody(Struct, Model, kw_only=True):
     history_start: datetime
     history_end: datetime
     history_interval_seconds: float
-    flows: FlowFilter = field(default_factory=FlowFilter)
-    flow_runs: FlowRunFilter = field(default_factory=FlowRunFilter)
-    task_runs: TaskRunFilter = field(default_factory=TaskRunFilter)
-    deployments: DeploymentFilter = field(default_factory=DeploymentFilter)
+    flows: FlowFilter | None = None
+    flow_runs: FlowRunFilter | None = None
+    task_runs: TaskRunFilter | None = None
+    deployments: DeploymentFilter | None = None
 
 
 class UiSchemasValidateBody(Struct, Model, kw_only=True):
