@@ -16,6 +16,7 @@ _HOMES = {
     "allow_failure": "riverrun.utilities.annotations",
     "flatten": "riverrun.utilities.annotations",
     "flow": "riverrun.flows",
+    "get_client": "riverrun.client.orchestration",
     "get_run_logger": "riverrun.logging",
     "opaque": "riverrun.utilities.annotations",
     "quote": "riverrun.utilities.annotations",
@@ -27,6 +28,7 @@ _HOMES = {
 __all__ = [*_HOMES, "__version__"]
 
 if TYPE_CHECKING:
+    from riverrun.client.orchestration import get_client
     from riverrun.context import tags
     from riverrun.flows import Flow, flow
     from riverrun.logging import get_run_logger

@@ -229,23 +229,26 @@ def _unreachable(call: Call[Any], error: "httpx.TransportError | httpx.InvalidUR
 # -- requests -------------------------------------------------------------------------------------------------------------
 
 
-def _parts(call: Call[Any], base_url: str) -> dict[str, Any]:
-    """The arguments of httpx for a call."""
+def _parts(call: Call[Any], base_url: str, own: bool) -> dict[str, Any]:
+    """The arguments of httpx for a call; a client of the caller's own knows time-out and authorization itself."""
     current = settings()
-    headers = {**authorization(current.api_key, current.api_auth_string), **(call.headers or {})}
+    headers = {} if own else authorization(current.api_key, current.api_auth_string)
+    headers.update(call.headers or {})
     body = call.body
     if body is not NO_BODY:
         headers.setdefault("Content-Type", call.content_type)
         if not isinstance(body, bytes | memoryview):
             body = encode(body)
-    return {
+    parts: dict[str, Any] = {
         "method": call.method,
         "url": base_url + call.path,
         "params": {name: _text(value) for name, value in (call.query or {}).items() if value is not None} or None,
         "headers": headers,
         "content": None if body is NO_BODY else body,
-        "timeout": call.timeout or current.api_request_timeout or None,
     }
+    if call.timeout or not own:
+        parts["timeout"] = call.timeout or current.api_request_timeout or None
+    return parts
 
 
 def authorization(api_key: str | None, auth_string: str | None) -> dict[str, str]:
@@ -260,11 +263,44 @@ def authorization(api_key: str | None, auth_string: str | None) -> dict[str, str
 
 
 def encode(body: Any) -> bytes:
-    """The body as JSON: fields that are UNSET are left out; raises InputError on what has no JSON form."""
+    """The body as JSON, with the fields that say something; raises InputError on what has no JSON form.
+
+    A field that has its default is left out (and so is UNSET): null where a server has another default would mean something.
+    """
     try:
-        return msgspec.json.encode(body, enc_hook=_plain)
+        return msgspec.json.encode(_told(body), enc_hook=_plain)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise InputError(f"This cannot be sent as JSON: {error}") from error
+
+
+def _told(value: Any) -> Any:
+    """Structs as dictionaries of their fields that differ from the defaults; `type` tells shapes apart and stays."""
+    if isinstance(value, msgspec.Struct):
+        told = {}
+        for name, default, factory in _defaults(type(value)):
+            given = getattr(value, name)
+            if given is msgspec.UNSET or (
+                (given is default or _is_made_by(factory, given)) and not _is_tag(name, given)
+            ):
+                continue
+            told[name] = _told(given)
+        return told
+    if isinstance(value, list | tuple):
+        return [_told(each) for each in value]
+    return value
+
+
+@lru_cache(maxsize=256)
+def _defaults(kind: type[msgspec.Struct]) -> list[tuple[str, Any, Any]]:
+    return [(field.name, field.default, field.default_factory) for field in msgspec.structs.fields(kind)]
+
+
+def _is_tag(name: str, given: Any) -> bool:
+    return name == "type" and given is not None
+
+
+def _is_made_by(factory: Any, given: Any) -> bool:
+    return factory is not msgspec.NODEFAULT and bool(factory() == given)
 
 
 def _plain(value: Any) -> Any:
@@ -284,7 +320,7 @@ def _request(call: Call[Any], base_url: str, client: "httpx.Client | None") -> _
     import httpx
 
     try:
-        return (client or _client(base_url.startswith("https"))).request(**_parts(call, base_url))
+        return (client or _client(base_url.startswith("https"))).request(**_parts(call, base_url, client is not None))
     except (httpx.TransportError, httpx.InvalidURL) as error:
         return error
 
@@ -292,9 +328,9 @@ def _request(call: Call[Any], base_url: str, client: "httpx.Client | None") -> _
 async def _arequest(call: Call[Any], base_url: str, client: "httpx.AsyncClient | None") -> _Outcome:
     import httpx
 
-    client = client or await _async_client(base_url.startswith("https"))
+    sender = client or await _async_client(base_url.startswith("https"))
     try:
-        return await client.request(**_parts(call, base_url))
+        return await sender.request(**_parts(call, base_url, client is not None))
     except (httpx.TransportError, httpx.InvalidURL) as error:
         return error
 

@@ -47,7 +47,7 @@ class Model:
         for info in msgspec.structs.fields(type(self)):  # type: ignore[arg-type]
             name = info.name
             value = getattr(self, name)
-            if (include is not None and name not in include) or (exclude and name in exclude):
+            if (include is not None and name not in include) or (exclude and name in exclude) or value is msgspec.UNSET:
                 continue
             if (exclude_none and value is None) or (sparse and _is_default(info, value)):
                 continue
