@@ -7,7 +7,7 @@ from uuid import UUID
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from riverrun.wire.model import Model
-from riverrun.wire.scalars import Int, NonNegative, Positive
+from riverrun.wire.scalars import Count, Int, NonNegative, Positive
 
 
 class V2ConcurrencyLimitsDecrementBody(Struct, Model, kw_only=True):
@@ -91,7 +91,7 @@ class ConcurrencyLimit(Struct, Model, kw_only=True):
 
 class ConcurrencyLimitCreate(Struct, Model, kw_only=True, forbid_unknown_fields=True):
     tag: str
-    concurrency_limit: Int
+    concurrency_limit: Count
 
 
 class ConcurrencyLimitV2(Struct, Model, kw_only=True):
@@ -110,18 +110,18 @@ class ConcurrencyLimitV2(Struct, Model, kw_only=True):
 class ConcurrencyLimitV2Create(Struct, Model, kw_only=True, forbid_unknown_fields=True):
     active: bool = True
     name: Annotated[str, Meta(pattern="^[^/%&><]+$")]
-    limit: NonNegative
-    active_slots: NonNegative = 0
-    denied_slots: NonNegative = 0
+    limit: Count
+    active_slots: Count = 0
+    denied_slots: Count = 0
     slot_decay_per_second: Annotated[float, Meta(ge=0.0)] = 0
 
 
 class ConcurrencyLimitV2Update(Struct, Model, kw_only=True, forbid_unknown_fields=True):
     active: bool | UnsetType | None = UNSET
     name: Annotated[str, Meta(pattern="^[^/%&><]+$")] | UnsetType | None = UNSET
-    limit: NonNegative | UnsetType | None = UNSET
-    active_slots: NonNegative | UnsetType | None = UNSET
-    denied_slots: NonNegative | UnsetType | None = UNSET
+    limit: Count | UnsetType | None = UNSET
+    active_slots: Count | UnsetType | None = UNSET
+    denied_slots: Count | UnsetType | None = UNSET
     slot_decay_per_second: Annotated[float, Meta(ge=0.0)] | UnsetType | None = UNSET
 
 

@@ -9,6 +9,7 @@ from riverrun.server.services.contract import Loop
 
 #: module and name of every loop, alphabetical by module
 LOOPS: tuple[tuple[str, str], ...] = (
+    ("riverrun.server.concurrency.expiry", "LOOP"),
     ("riverrun.server.services.cancellations", "LOOP"),
     ("riverrun.server.services.pauses", "LOOP"),
 )

@@ -1,0 +1,1 @@
+"""Concurrency limits: limits with names, the slots of which are rows, and limits of tags on top of them."""
