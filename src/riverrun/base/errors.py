@@ -469,6 +469,14 @@ class TerminationSignal(ExternalSignal):
         self.signal = signal
 
 
+class CancellationSignal(TerminationSignal):
+    """Raised in the user's code when its flow run is cancelled. The process goes on: this ends the run alone."""
+
+    def __init__(self, flow_run_id: Any = None) -> None:
+        super().__init__()
+        self.flow_run_id = flow_run_id
+
+
 def exception_traceback(exc: BaseException) -> str:
     """The exception with its traceback as text."""
     import traceback

@@ -16,7 +16,7 @@ from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from riverrun.base.errors import TerminationSignal
+from riverrun.base.errors import CancellationSignal, TerminationSignal
 
 if TYPE_CHECKING:
     import asyncio
@@ -35,6 +35,7 @@ class Gate:
         "depth",
         "int_before",
         "open",
+        "order",
         "pending",
         "since",
         "struck",
@@ -52,6 +53,8 @@ class Gate:
         self.struck: BaseException | None = None
         #: whether one of those cancellations has arrived
         self.delivered = False
+        #: what the next SIGTERM stands for, if this process sent it to itself
+        self.order: BaseException | None = None
         #: how many guards are active: one, or several async runs beside each other
         self.depth = 0
         #: whether the guard that owns the handlers is an async run's
@@ -83,6 +86,16 @@ def strike(error: BaseException) -> None:
             loop.call_soon_threadsafe(task.cancel)
     else:
         gate.pending = error
+
+
+def strike_main(error: BaseException) -> bool:
+    """Have `strike` called in the main thread, from another one; False if no run there owns the signals."""
+    if not gate.depth or signal.getsignal(signal.SIGTERM) is not _on_sigterm:
+        return False
+    gate.order = error
+    # a real signal, for it also ends a wait in a system call
+    signal.pthread_kill(_main_thread_id or 0, signal.SIGTERM)
+    return True
 
 
 class closed:  # noqa: N801 - used like a function
@@ -152,14 +165,18 @@ def _forget_parent() -> None:
     global _main_thread_id, process
     process = object()
     _main_thread_id = threading.get_ident()
-    gate.pending = gate.struck = None
+    gate.pending = gate.struck = gate.order = None
 
 
 os.register_at_fork(after_in_child=_forget_parent)
 
 
 def _on_sigterm(signum: int, frame: object) -> None:
-    if not gate.depth:
+    order, gate.order = gate.order, None
+    if order is not None:
+        if gate.depth:  # else the run that was meant has ended
+            strike(order)
+    elif not gate.depth:
         _pass_on(signum, frame)
     else:
         strike(TerminationSignal(signal.SIGTERM))
@@ -250,7 +267,12 @@ class guard:  # noqa: N801 - used like a function
         gate.pending = gate.struck = None
         gate.tasks.clear()
         _restore()
-        if isinstance(error, TerminationSignal) or isinstance(leftover, TerminationSignal):
+        if ends_process(error) or ends_process(leftover):
             signal.raise_signal(signal.SIGTERM)
-        elif leftover is not None:
+        elif leftover is not None and not isinstance(leftover, CancellationSignal):
             raise leftover
+
+
+def ends_process(error: BaseException | None) -> bool:
+    """Whether this is a SIGTERM, and not the cancellation of a run alone."""
+    return isinstance(error, TerminationSignal) and not isinstance(error, CancellationSignal)

@@ -10,14 +10,14 @@ from inspect import iscoroutine
 from typing import TYPE_CHECKING, Any
 
 from riverrun.base.clock import now
-from riverrun.base.errors import FailedRun, FlowRunTimeoutError, UnfinishedRun
+from riverrun.base.errors import Abort, CancelledRun, FailedRun, FlowRunTimeoutError, UnfinishedRun
 from riverrun.base.ids import uuid7
 from riverrun.base.loops import run_blocking
 from riverrun.base.names import run_name as random_name
 from riverrun.base.sources import told
 from riverrun.client import journal
 from riverrun.context import FlowRunContext, TagsContext, TaskRunContext
-from riverrun.engine import inputs, record
+from riverrun.engine import commands, inputs, record
 from riverrun.engine.drive import Steps
 from riverrun.engine.effects import Call, Do, Sleep, Wait
 from riverrun.engine.hooks import run_hooks
@@ -37,7 +37,6 @@ from riverrun.states import (
     Pending,
     Running,
     State,
-    exception_to_crashed_state_sync,
     exception_to_failed_state_sync,
     get_state_result,
     return_value_to_state_sync,
@@ -68,6 +67,7 @@ class FlowRunLife:
         "context",
         "error",
         "flow",
+        "handle",
         "interrupt",
         "kwargs",
         "outermost",
@@ -78,6 +78,7 @@ class FlowRunLife:
         "sources",
         "state",
         "streamed",
+        "struck",
         "tags",
         "upstream",
         "value",
@@ -129,6 +130,9 @@ class FlowRunLife:
         self.error: BaseException | None = None
         self.interrupt: BaseException | None = None
         self.context: FlowRunContext | None = None
+        #: by what the server interrupts the run, and whether something from outside has
+        self.handle: commands.Handle | None = None
+        self.struck = False
         #: whether a generator's items go to the caller one by one (engine.streams)
         self.streamed = False
 
@@ -176,6 +180,8 @@ class FlowRunLife:
                 close_left_open(transaction_before)
             FlowRunContext.var.set(flow_before)
             TaskRunContext.var.set(task_before)
+            if self.handle is not None:
+                self.handle.release()
 
     def _record_created(self) -> None:
         created: tuple[Any, ...] = ()
@@ -241,6 +247,7 @@ class FlowRunLife:
                 self.state = exception_to_failed_state_sync(error, prefix="Flow run encountered an exception:")
                 yield from self._finish(self.state)
                 return
+        self.handle = commands.take(self)
         with runner, patch_print() if context.log_prints else _NOTHING:
             yield from self._attempts(runner)
 
@@ -369,13 +376,27 @@ class FlowRunLife:
 
     def _crash(self, error: BaseException) -> None:
         """The run was struck from outside of its code; the caller gets the exception as it was."""
-        self.interrupt = self.error = strip(error)
-        self._enter(exception_to_crashed_state_sync(error))
-        self.logger.error("Crash detected! %s", self.state.message)
+        self.struck = True
+        run_id = self.run.id
+        if run_id in commands.fenced:
+            self.interrupt = Abort("Another process has claimed this flow run; it goes on there.")
+            self.logger.error("%s", self.interrupt)
+            return
+        state = commands.end_state(error, run_id)
+        if run_id in commands.cancelled:
+            # the end of this run, and not of what called it
+            self.error = CancelledRun(state.message)
+            if self.handle is not None:
+                self.handle.landed()
+        else:
+            self.interrupt = self.error = strip(error)
+        self._enter(state)
+        self.logger.error("%s%s", "Crash detected! " if state.is_crashed() else "", state.message)
 
     def _end_struck(self, error: BaseException) -> Steps:
         self._crash(error)
-        yield from run_hooks(self._hooks(self.state.type), (self.flow, self.run, self.state), self.logger)
+        if self.run.id not in commands.fenced:
+            yield from run_hooks(self._hooks(self.state.type), (self.flow, self.run, self.state), self.logger)
 
     def crashed(self, error: BaseException) -> None:
         """Write the end state at once: the steps are broken."""
@@ -422,6 +443,7 @@ class FlowRunLife:
         if self.parent is not None:
             records.append(self._mirror(self.parent, state))
         journal.append_all(records)
+        journal.hurry()
 
     def _mirror(self, parent: TaskRun, state: State[Any]) -> StateRecord:
         mirror = state.model_copy(update={"id": uuid7(), "state_details": state.state_details.model_copy()})

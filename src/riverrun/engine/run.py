@@ -2,8 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from riverrun.base.errors import TerminationSignal
-from riverrun.base.interrupts import gate, guard, in_main_thread
+from riverrun.base.interrupts import ends_process, gate, guard, in_main_thread
 from riverrun.client import journal
 from riverrun.engine.drive import adrive, drive
 from riverrun.engine.task_run import TaskRunLife
@@ -60,5 +59,6 @@ async def arun_flow(life: "FlowRunLife") -> None:
 
 def _hand_on(life: "TaskRunLife | FlowRunLife") -> None:
     """A SIGTERM that ended the run is raised inside the guard, which hands it on to the handler before ours."""
-    if isinstance(life.interrupt, TerminationSignal):
-        raise life.interrupt
+    interrupt = life.interrupt
+    if interrupt is not None and ends_process(interrupt):
+        raise interrupt

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from riverrun.base.errors import FailedRun, TaskRunTimeoutError, UnfinishedRun
 from riverrun.client import journal
 from riverrun.context import FlowRunContext, TagsContext, TaskRunContext
-from riverrun.engine import inputs, record, retries
+from riverrun.engine import commands, inputs, record, retries
 from riverrun.engine.drive import Steps
 from riverrun.engine.effects import Call, Sleep, Wait
 from riverrun.engine.hooks import run_hooks
@@ -32,7 +32,6 @@ from riverrun.states import (
     Retrying,
     Running,
     State,
-    exception_to_crashed_state_sync,
     exception_to_failed_state_sync,
     return_value_to_state_sync,
 )
@@ -282,7 +281,7 @@ class TaskRunLife:
     def _crash(self, error: BaseException) -> None:
         """The run was struck from outside of its code; the caller gets the exception as it was."""
         self.interrupt = self.error = strip(error)
-        self.state = exception_to_crashed_state_sync(error)
+        self.state = commands.end_state(error, self.run.flow_run_id)
         if self.storing is not None:
             self.storing.abandon()
         elif self.context is not None and self.context.own_transaction is not None:
@@ -290,7 +289,7 @@ class TaskRunLife:
 
             abandon(close_own(self.context.own_transaction, failed=True))
         self._enter(self.state)
-        self.logger.error("Crash detected! %s", self.state.message)
+        self.logger.error("%s%s", "Crash detected! " if self.state.is_crashed() else "", self.state.message)
 
     def cancel(self, message: str) -> None:
         """End a run that has not begun; nothing if it has its end already."""

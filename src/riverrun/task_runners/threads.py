@@ -190,7 +190,7 @@ class ThreadPoolTaskRunner(TaskRunner[PrefectTaskRunFuture[Any]]):
 
     def _strike(self, error: BaseException) -> None:
         """Interrupt what runs, and wait for it within the grace."""
-        kind = KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else TerminationSignal
+        kind = type(error) if isinstance(error, KeyboardInterrupt | TerminationSignal) else TerminationSignal
         grace = settings().engine_crash_grace_seconds
         deadline = monotonic() + grace
         told = False
