@@ -96,6 +96,7 @@ class Settings:
     server_api_keys: list[str] = _([], "API keys that the server accepts: keys themselves, or `sha256:` and the digest of one (`riverrun server key` makes both).", secret=True)
     server_allowed_hosts: list[str] = _([], "Names beside those of this machine under which the server may be reached; `*` allows every name.")
     server_database_listen_url: str | None = _(None, "URL of PostgreSQL for LISTEN and NOTIFY, where the store's own URL leads through a pooler.", secret=True)
+    server_encryption_key: str | None = _(None, "Key that seals secrets in the store: 32 bytes in base64; older keys after a comma. Unset: the file encryption.key in `RIVERRUN_HOME`, made at the first start.", secret=True)
     server_logging_level: str = _("INFO", "Lowest level of what the server logs.", choices=_LEVELS)
     server_retention_days: float = _(90.0, "Days for which the server keeps finished runs with their logs and artifacts, events, and what else grows; 0 keeps everything.", minimum=0)
 

@@ -10,20 +10,22 @@ import logging
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import uvicorn
 from msgspec import Struct
 
+from riverrun.base.config import settings
 from riverrun.server.app import make_app
 from riverrun.server.db import schema
-from riverrun.server.db.engine import Database, open_database
+from riverrun.server.db.engine import Database, open_database, parse_url
 from riverrun.server.http.edge import Edge
 from riverrun.server.services import all_loops
 from riverrun.server.services.loops import Services
 from riverrun.server.store import Store
+from riverrun.server.vault import open_vault
 
 log = logging.getLogger("riverrun.server")
 
@@ -52,6 +54,8 @@ class Running:
     def __init__(self, database: Database, listener: socket.socket, options: Options | None = None) -> None:
         self.database = database
         self.options = options or Options()
+        #: raises ConfigurationError when the store's secrets cannot be opened
+        self.vault = open_vault(database, settings().home, settings().server_encryption_key)
         self._listener = listener
         self._loop: asyncio.AbstractEventLoop | None = None
         self._uvicorn = _Uvicorn(_config())
@@ -79,7 +83,7 @@ class Running:
     async def _main(self, on_ready: Callable[[], None] | None) -> None:
         self._loop = asyncio.get_running_loop()
         self._take_signals(self._loop)
-        store = Store(self.database)
+        store = Store(self.database, vault=self.vault)
         try:
             await self._serve(store, on_ready)
         finally:
@@ -87,14 +91,11 @@ class Running:
             await asyncio.to_thread(store.close)
 
     async def _serve(self, store: Store, on_ready: Callable[[], None] | None) -> None:
-        loop = asyncio.get_running_loop()
-        store.hub.attach(loop)
         loops = all_loops()
         services = Services(store, loops if self.options.services else [])
         state = {"services": services, "loops": loops, "credentials": self.options.credentials}
         app = make_app(store, hosts=self.options.hosts, state=state)
         self._uvicorn.config.app = app
-        notifier = self._notifier(store)
         self._uvicorn.on_shutdown = store.hub.close
 
         def started() -> None:
@@ -105,31 +106,14 @@ class Running:
         self._uvicorn.on_started = started
         watching = asyncio.create_task(self._watch_idle(app)) if self.options.idle_seconds else None
         try:
-            if notifier is not None:
-                notifier.start()
-            await services.start()
-            await self._uvicorn.serve(sockets=[self._listener])
+            async with _working(store, services, self.options.listen_url):
+                await self._uvicorn.serve(sockets=[self._listener])
         finally:
-            await services.stop()
             if watching is not None:
                 watching.cancel()
-            if notifier is not None:
-                await notifier.stop()
-            store.hub.detach()
-
-    def _notifier(self, store: Store) -> Any:
-        if self.database.path is not None:
-            return None
-        from riverrun.server.db.engine import parse_url
-        from riverrun.server.db.notify import Notifier
-
-        url = self.options.listen_url
-        return Notifier(self.database.url if url is None else parse_url(url), store.hub)
 
     def _take_signals(self, loop: asyncio.AbstractEventLoop) -> None:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, self._stop)
+        _on_signals(loop, self._stop)
         if self.options.parent is not None:
             loop.add_reader(self.options.parent, self._parent_gone, loop, self.options.parent)
 
@@ -140,9 +124,53 @@ class Running:
     async def _watch_idle(self, app: Edge) -> None:
         longest = self.options.idle_seconds or 0.0
         while (idle := app.idle_seconds()) < longest:
-            await asyncio.sleep(max(0.05, longest - idle))  # noqa: ASYNC110 - an event per request would cost more
+            await asyncio.sleep(max(0.05, longest - idle))
         log.info("Nobody has asked anything for %g s: the server ends.", longest)
         self._stop()
+
+
+def _on_signals(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop)
+
+
+@asynccontextmanager
+async def _working(store: Store, services: Services, listen_url: str | None) -> AsyncIterator[None]:
+    """Wake-ups and loops of a store, while the block lasts."""
+    store.hub.attach(asyncio.get_running_loop())
+    notifier: Any = None
+    if store.database.path is None:
+        from riverrun.server.db.notify import Notifier
+
+        notifier = Notifier(store.database.url if listen_url is None else parse_url(listen_url), store.hub)
+        notifier.start()
+    try:
+        await services.start()
+        yield
+    finally:
+        await services.stop()
+        if notifier is not None:
+            await notifier.stop()
+        store.hub.detach()
+
+
+def run_services(database: Database, listen_url: str | None, on_ready: Callable[[], None]) -> None:
+    """Run the loops without the API until SIGTERM or SIGINT."""
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        _on_signals(asyncio.get_running_loop(), stop.set)
+        store = Store(database)
+        try:
+            async with _working(store, Services(store, all_loops()), listen_url):
+                on_ready()
+                await stop.wait()
+        finally:
+            await asyncio.to_thread(store.close)
+
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(main())
 
 
 class _Uvicorn(uvicorn.Server):
