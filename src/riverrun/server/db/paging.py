@@ -103,12 +103,16 @@ def has_tags(table: sa.Table, tag_table: sa.Table, tags: Collection[str], scope:
     return conditions
 
 
-def named(table: sa.Table, name: str) -> sa.ColumnElement[bool]:
-    """Runs of exactly this name; the index holds its beginning."""
+def beginning(table: sa.FromClause) -> sa.ColumnElement[Any]:
+    """The beginning of a run's name, as its index holds it."""
     # literals and not parameters: a planner knows an indexed expression by its text
-    beginning = sa.func.substr(table.c.name, sa.literal_column("1"), sa.literal_column(str(NAME_PREFIX)))
+    return sa.func.substr(table.c.name, sa.literal_column("1"), sa.literal_column(str(NAME_PREFIX)), type_=sa.Text)
+
+
+def named(table: sa.FromClause, name: str) -> sa.ColumnElement[bool]:
+    """Runs of exactly this name; the index holds its beginning."""
     # `name || ''`: SQLite would put the value of `name = ?` into the expression above and then not know it any more
-    return sa.and_(beginning == name[:NAME_PREFIX], table.c.name + sa.literal_column("''") == name)
+    return sa.and_(beginning(table) == name[:NAME_PREFIX], table.c.name + sa.literal_column("''") == name)
 
 
 def since(table: sa.Table, instant: datetime) -> sa.ColumnElement[bool]:

@@ -5,12 +5,14 @@ any_, not_any_, all_, like_, eq_, ne_, is_null_, exists_, before_, after_, notbe
 Within a filter the fields are and-ed, or or-ed where its `operator` says "or_".
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy.sql.elements import UnaryExpression
+from sqlalchemy.sql.operators import custom_op
 
 from riverrun.base.clock import to_micros
 from riverrun.base.errors import InputError
@@ -20,13 +22,21 @@ Condition = sa.ColumnElement[bool]
 Rule = Callable[[Any], Condition | None]
 #: more ids than this in one list are refused
 MAX_VALUES = 10_000
+_PLUS: custom_op[Any] = custom_op("+")
 
 
 def where(filter: Any, fields: Mapping[str, sa.ColumnElement[Any] | Rule]) -> Condition | None:
     """The condition of a filter Struct; None where it filters nothing. A field that `fields` lacks is an InputError."""
+    return joined(condition for _, condition in rules_of(filter, fields))
+
+
+def rules_of(
+    filter: Any, fields: Mapping[str, sa.ColumnElement[Any] | Rule], name: str = ""
+) -> Iterator[tuple[str, Condition]]:
+    """The conditions of a filter Struct by field; one under `name` where its fields are or-ed."""
     if filter is None:
-        return None
-    conditions = []
+        return
+    found = []
     for info in msgspec.structs.fields(filter):
         value = getattr(filter, info.name)
         if info.name == "operator" or value is None:
@@ -36,8 +46,11 @@ def where(filter: Any, fields: Mapping[str, sa.ColumnElement[Any] | Rule]) -> Co
             raise InputError(f"{type(filter).__name__}.{info.name} cannot be used as a filter here.")
         condition = operators(target, value) if isinstance(target, sa.ColumnElement) else target(value)
         if condition is not None:
-            conditions.append(condition)
-    return joined(conditions, getattr(filter, "operator", "and_"))
+            found.append((info.name, condition))
+    if getattr(filter, "operator", "and_") == "or_" and len(found) > 1:
+        yield name, sa.or_(*(condition for _, condition in found))
+    else:
+        yield from found
 
 
 def joined(conditions: Iterable[Condition | None], operator: str = "and_") -> Condition | None:
@@ -74,16 +87,26 @@ def listed(values: Iterable[Any]) -> list[Any]:
     return result
 
 
-def like(column: sa.ColumnElement[Any], text: str) -> Condition:
+def like(column: sa.ColumnElement[Any], text: str | None) -> Condition | None:
+    """Whether the column contains the text; None where there is no text."""
+    return contains(column, text) if text else None
+
+
+def contains(column: sa.ColumnElement[Any], text: str) -> Condition:
     """Whether the column contains the text, whatever the case; % and _ mean themselves."""
     return column.icontains(text, autoescape=True)
+
+
+def hidden(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """The column in a form that SQLite uses no index for."""
+    return UnaryExpression(column, operator=_PLUS, type_=column.type)
 
 
 def is_null(column: sa.ColumnElement[Any], value: bool) -> Condition:
     return column.is_(None) if value else column.is_not(None)
 
 
-_OPERATORS: dict[str, Callable[[sa.ColumnElement[Any], Any], Condition]] = {
+_OPERATORS: dict[str, Callable[[sa.ColumnElement[Any], Any], Condition | None]] = {
     "any_": lambda column, value: column.in_(listed(value)),
     "not_any_": lambda column, value: column.not_in(listed(value)),
     "like_": like,
