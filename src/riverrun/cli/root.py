@@ -16,6 +16,7 @@ COMMANDS = {
     "flow-run": ("riverrun.cli.flow_run", "flow_run", "List, inspect and delete flow runs; read their logs."),
     "task-run": ("riverrun.cli.task_run", "task_run", "List and inspect task runs; read their logs."),
     "flow": ("riverrun.cli.flow", "flow", "List flows."),
+    "server": ("riverrun.cli.server", "server", "Start, stop and look at a server; keep its database."),
     "config": ("riverrun.cli.config", "config", "Show, change and check settings."),
     "profile": ("riverrun.cli.profile", "profile", "Keep several sets of settings and switch between them."),
     "version": ("riverrun.cli.version", "version", "Show the versions of riverrun and of what it stands on."),

@@ -28,6 +28,18 @@ def api_url() -> str | None:
     return f"{found['url'].rstrip('/')}/api" if found else None
 
 
+def is_claimed() -> bool:
+    """Whether this home has a server, though it may not have said yet where it is."""
+    try:
+        descriptor = os.open(settings().home / "server.json", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return _is_locked(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def running_server(home: Path | None = None) -> dict[str, Any] | None:
     """What the server of this home says of itself (`url`, `pid`, `started`, `version`), or None if none runs."""
     try:

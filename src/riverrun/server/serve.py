@@ -123,8 +123,10 @@ class Running:
 
     async def _watch_idle(self, app: Edge) -> None:
         longest = self.options.idle_seconds or 0.0
-        while (idle := app.idle_seconds()) < longest:
-            await asyncio.sleep(max(0.05, longest - idle))
+        left = longest
+        while left > 0.0:
+            await asyncio.sleep(max(0.05, left))
+            left = longest - app.idle_seconds()
         log.info("Nobody has asked anything for %g s: the server ends.", longest)
         self._stop()
 

@@ -63,6 +63,24 @@ def downgrade(database: Database, revision: str) -> None:
     _run(database, _config(), "downgrade", revision)
 
 
+def reset(database: Database) -> None:
+    """Remove every table of ours with all that is in it, whatever revision it is of, and make them anew."""
+    from riverrun.server.db.tables import metadata
+
+    cascade = " CASCADE" if database.path is None else ""
+    with database.engine.begin() as connection:
+        for name in ("alembic_version", *metadata.tables):
+            connection.exec_driver_sql(f'DROP TABLE IF EXISTS "{name}"{cascade}')
+    upgrade(database)
+
+
+def unknown_revision() -> type[Exception]:
+    """What `downgrade` raises for a revision that there is not."""
+    from alembic.util import CommandError
+
+    return CommandError
+
+
 def _config() -> "Config":
     from alembic.config import Config
 

@@ -68,9 +68,10 @@ class _Collector:
             "riverrun_request_seconds", "Seconds from a request's first byte to its answer.", labels=("method", "route")
         )
         for labels, held in list(self.meter.seconds.items()):
-            total, buckets = 0.0, list[tuple[str, float]]()
-            for bound, number in zip((*map(str, _BOUNDS), "+Inf"), held[:-1], strict=True):
-                total += number
+            total = 0.0
+            buckets: list[tuple[str, float]] = []
+            for bound, count in zip((*map(str, _BOUNDS), "+Inf"), held[:-1], strict=True):
+                total += count
                 buckets.append((bound, total))
             latency.add_metric(labels, buckets, held[-1])
         yield latency
