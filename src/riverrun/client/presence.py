@@ -63,12 +63,12 @@ def begin() -> None:
         _presence = None
 
 
-def obey(cancelling: list[str], fenced: list[str]) -> bool:
+def obey(cancelling: list[UUID], fenced: list[UUID]) -> bool:
     """Pass on what the server asks for; whether it asks anything of runs that go on here."""
     here = False
     for ids, what in ((fenced, "fence"), (cancelling, "cancel")):
-        for text in ids:
-            run = runs.get(UUID(text))
+        for run_id in ids:
+            run = runs.get(run_id)
             if run is not None:
                 here = True
                 getattr(run, what)()
@@ -100,17 +100,17 @@ class _Presence(threading.Thread):
     def _ask(self) -> bool | None:
         """One poll: whether something was asked of runs here; None if the server did not answer as it should."""
         from riverrun.client.journal.line import LineError
-        from riverrun.client.journal.shipper import Answer
+        from riverrun.wire.presence import Presence, PresenceBody
 
         line, shipper = self._line, self._shipper
         assert line is not None
-        body = msgspec.json.encode({"writer": UUID(bytes=shipper.journal.writer), "wait": WAIT})
+        body = msgspec.json.encode(PresenceBody(writer=UUID(bytes=shipper.journal.writer), wait=WAIT))
         began = time.monotonic()
         try:
             status, answer = line.post(shipper.target, "/presence", body, "application/json", WAIT + 20)
             if status != 200:
                 return None
-            said = msgspec.json.decode(answer, type=Answer)
+            said = msgspec.json.decode(answer, type=Presence)
         except (LineError, msgspec.MsgspecError):
             return None
         if obey(said.cancelling, said.fenced):

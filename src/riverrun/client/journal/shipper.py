@@ -22,6 +22,7 @@ from riverrun.client.journal.line import Line, LineError, Target
 from riverrun.client.journal.tail import Tail
 from riverrun.client.journal.writer import Journal
 from riverrun.wire.journal import LostRecord, encode
+from riverrun.wire.presence import JournalAnswer, JournalBody, Presence, Process
 from riverrun.wire.spool import Spool
 
 MOST_RECORDS: Final = 2000
@@ -38,16 +39,7 @@ TIMEOUT: Final = 30.0
 _BETWEEN_RELEASES: Final = 1.0
 
 
-class Answer(msgspec.Struct):
-    """What the server says to a batch, and to a presence."""
-
-    next_seq: int = 0
-    lease_seconds: float = 30.0
-    cancelling: list[str] = []
-    fenced: list[str] = []
-
-
-_answers: Final = msgspec.json.Decoder(Answer)
+_answers: Final = msgspec.json.Decoder(JournalAnswer)
 _expectations: Final = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -68,10 +60,10 @@ def post_batch(
     *,
     closed: bool,
     timeout: float = TIMEOUT,
-) -> Answer:
+) -> JournalAnswer:
     """Send a batch of a writer. Raises LineError or Refusal."""
-    process = {"pid": os.getpid(), "host": socket.gethostname()}
-    body = msgspec.msgpack.encode({"writer": writer, "records": records, "closed": closed, "process": process})
+    process = Process(pid=os.getpid(), host=socket.gethostname())
+    body = msgspec.msgpack.encode(JournalBody(writer=writer, records=records, closed=closed, process=process))
     status, answer = line.post(target, "/journal", body, "application/x-msgpack", timeout)
     if status != 200:
         raise Refusal(status, answer)
@@ -84,7 +76,7 @@ def post_batch(
 class Listener(Protocol):
     """Who wants to know what the server said, and when nothing is to be done."""
 
-    def hear(self, answer: Answer) -> None: ...
+    def hear(self, answer: Presence) -> None: ...
     def idle(self) -> None: ...
 
 

@@ -14,7 +14,8 @@ from riverrun.client.journal.line import Target
 from riverrun.client.journal.writer import Journal
 
 if TYPE_CHECKING:
-    from riverrun.client.journal.shipper import Answer, Shipper
+    from riverrun.client.journal.shipper import Shipper
+    from riverrun.wire.presence import Presence
 
 _importing = threading.Lock()
 _shipper: "Shipper | None" = None
@@ -70,7 +71,7 @@ def ship(journal: Journal) -> None:
 
 
 class _Listener:
-    def hear(self, answer: "Answer") -> None:
+    def hear(self, answer: "Presence") -> None:
         from riverrun.client import presence
 
         presence.obey(answer.cancelling, answer.fenced)
