@@ -17,6 +17,7 @@ COMMANDS = {
     "task-run": ("riverrun.cli.task_run", "task_run", "List and inspect task runs; read their logs."),
     "flow": ("riverrun.cli.flow", "flow", "List flows."),
     "server": ("riverrun.cli.server", "server", "Start, stop and look at a server; keep its database."),
+    "api": ("riverrun.cli.api", "api", "Send any request to the API of a server."),
     "config": ("riverrun.cli.config", "config", "Show, change and check settings."),
     "profile": ("riverrun.cli.profile", "profile", "Keep several sets of settings and switch between them."),
     "version": ("riverrun.cli.version", "version", "Show the versions of riverrun and of what it stands on."),

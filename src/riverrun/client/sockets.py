@@ -1,7 +1,7 @@
 """Streams of events and log lines from a server, as iterators for sync and for async code.
 
 What is said on the socket (authentication, filter, what counts twice, where to go on after a broken connection) is written
-once, without I/O, in `_Feed`; two subscribers wait. `client/emitter.py` goes the other way.
+once, without I/O, in `_Feed`; two subscribers wait. Events go the other way by `riverrun.events`.
 """
 
 import time
