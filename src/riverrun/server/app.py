@@ -18,9 +18,12 @@ NOUNS = (
     "concurrency",
     "flows",
     "health",
+    "journal",
     "runs.flow_run_routes",
     "runs.reading_routes",
     "runs.task_run_routes",
+    "work.pool_routes",
+    "work.queue_routes",
 )
 PREFIX = "/api"
 #: also served without the prefix, where tools look for them

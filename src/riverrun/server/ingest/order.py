@@ -1,7 +1,8 @@
 """The order of a run's states when several journals tell of it. Pure.
 
-Within one journal (writer) the order is the journal's, and a clock that jumps back is corrected; between journals it is the
-clock's. The result is a function of the states alone, so it does not depend on which journal was ingested first.
+Within one journal (writer) the order is the journal's, and a clock that jumps back is corrected; between journals, and for what
+no journal tells, it is the clock's. The result is a function of the states alone, so it does not depend on which journal was
+ingested first.
 """
 
 from collections.abc import Iterable
@@ -34,7 +35,7 @@ def arrange(entries: Iterable[Entry]) -> list[tuple[int, Entry]]:
     latest: dict[int | None, int] = {}
     placed: list[tuple[int, Any, Entry]] = []
     for entry in entries:
-        before = latest.get(entry.writer)
+        before = None if entry.writer is None else latest.get(entry.writer)
         instant = entry.timestamp if before is None else max(entry.timestamp, before + 1)
         latest[entry.writer] = instant
         placed.append((instant, bytes(getattr(entry.id, "bytes", entry.id)), entry))

@@ -12,7 +12,7 @@ import msgspec
 
 from riverrun.base.clock import to_micros
 from riverrun.rules.bookkeeping import Ledger
-from riverrun.wire.journal import FlowRunRecord, TaskRunRecord
+from riverrun.wire.journal import FLOW_RUN, TASK_RUN, FlowRunRecord, TaskRunRecord
 from riverrun.wire.runs import RunPolicy
 from riverrun.wire.states import TYPES_BY_CODE
 
@@ -34,7 +34,9 @@ LEDGER_COLUMNS = (
     "state_name",
     "resuming",
 )
-STORED_COLUMNS = ("key", "id", "placeholder", "created", *LEDGER_COLUMNS)
+_STORED = ("key", "id", "placeholder", "created", *LEDGER_COLUMNS)
+#: by kind of run, what is read of a stored one; the last is what its roll-up is kept by
+STORED_COLUMNS = {FLOW_RUN: (*_STORED, "flow_key"), TASK_RUN: (*_STORED, "flow_run_key")}
 
 TASK_RUN_COLUMNS = (
     "key",
@@ -54,6 +56,7 @@ TASK_RUN_COLUMNS = (
     "inputs",
     "cache_key",
     "cache_expiration",
+    "labels",
 )
 FLOW_RUN_COLUMNS = (
     "key",
@@ -85,7 +88,7 @@ STATE_COLUMNS = (
     "details",
     "data",
 )
-LOG_COLUMNS = ("timestamp", "flow_run_key", "task_run_key", "level", "workspace_id", "name", "message")
+LOG_COLUMNS = ("key", "timestamp", "flow_run_key", "task_run_key", "level", "workspace_id", "name", "message")
 
 
 class Run:
@@ -102,11 +105,14 @@ class Run:
         "late",
         "ledger",
         "new",
+        "parent",
         "placeholder",
         "record",
         "seq",
         "state_name",
+        "stored_code",
         "stored_expected",
+        "told_before",
     )
 
     def __init__(self, key: int, id: bytes) -> None:
@@ -120,7 +126,12 @@ class Run:
         self.code: int | None = None
         self.state_name: str | None = None
         self.created = 0
+        #: as the store has it: expected start, code of the state, key of the flow (flow runs) or of the flow run
         self.stored_expected: int | None = None
+        self.stored_code: int | None = None
+        self.parent: int | None = None
+        #: states that were there before this unit
+        self.told_before = 0
         #: states entered in this unit; of a stored run also their rows, in case its states must be put in order again
         self.entered = False
         self.appended: list[tuple[Any, ...]] = []
@@ -131,7 +142,7 @@ class Run:
 
     @classmethod
     def stored(cls, row: tuple[Any, ...], id: bytes) -> "Run":
-        """A run from its row, read as `STORED_COLUMNS`."""
+        """A run from its row, read as its `STORED_COLUMNS`."""
         run = cls(row[0], id)
         run.new = False
         (
@@ -150,10 +161,11 @@ class Run:
             code,
             name,
             resuming,
+            run.parent,
         ) = row
         run.placeholder = bool(placeholder)
         run.seq, run.code, run.state_name = seq, code, name
-        run.stored_expected = expected
+        run.stored_expected, run.stored_code, run.told_before = expected, code, seq
         run.ledger = Ledger(
             state_type=None if code is None else TYPES_BY_CODE[code],
             state_timestamp=timestamp,
@@ -220,7 +232,7 @@ def task_run_row(run: Run, workspace: int, flow_run_key: int | None, id_in: Call
     record: TaskRunRecord | None = run.record
     head = (run.key, *run.ledger_values(), workspace, id_in(run.id))
     if record is None:
-        return (*head, 1, flow_run_key, run.created, 0, *(None,) * 9)
+        return (*head, 1, flow_run_key, run.created, 0, *(None,) * 10)
     return (
         *head,
         0,
@@ -234,6 +246,7 @@ def task_run_row(run: Run, workspace: int, flow_run_key: int | None, id_in: Call
         document(record.tags),
         policy_text(record.retries, record.retry_delay, record.retry_jitter_factor),
         inputs_blob(record.inputs),
+        None,
         None,
         None,
     )

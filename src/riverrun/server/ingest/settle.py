@@ -1,12 +1,13 @@
 """Runs that a process left behind: their last state becomes Crashed, so that nobody waits for them.
 
 A process that is killed cannot say so, and one that ends may leave daemon threads and unfinished coroutines. When its spool
-is read to its end and its writer certainly writes no more, the runs whose latest state it told of and that are still on
-the way have ended with it. A state of another journal
-that arrives later is put in order by its time like any other, so this never overrules a process that lived on.
+is read to its end and its writer certainly writes no more, or its lease has expired, the runs whose latest state it told of and
+that are still on the way have ended with it; a run that was being cancelled is Cancelled. A state of another journal that
+arrives later is put in order by its time like any other, so this never overrules a process that lived on.
 """
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +17,7 @@ import sqlalchemy as sa
 from riverrun.base.ids import uuid7
 from riverrun.server.db.engine import Database
 from riverrun.server.db.scope import Scope
-from riverrun.server.db.tables import journal_writer, log, task_run
+from riverrun.server.db.tables import flow_run, journal_writer, log, task_run
 from riverrun.server.ingest.unit import Counts
 from riverrun.server.ingest.units import apply, cut
 from riverrun.server.ingest.write import KINDS
@@ -28,38 +29,61 @@ _ON_THE_WAY = [TYPE_CODES[kind] for kind in (StateType.PENDING, StateType.RUNNIN
 #: the same after a process that closed its journal itself: another one may be about to begin what it left Pending
 _UNDER_WAY = [TYPE_CODES[kind] for kind in (StateType.RUNNING, StateType.CANCELLING)]
 _CRASHED = TYPE_CODES[StateType.CRASHED]
-#: by whether the process closed its journal itself
-_MESSAGES = {
-    False: "The process of this run ended without a word: it was killed, or its machine stopped.",
-    True: "The process of this run ended before the run did, which was in a daemon thread or an unfinished coroutine.",
-}
+_CANCELLED = TYPE_CODES[StateType.CANCELLED]
+_CANCELLING = TYPE_CODES[StateType.CANCELLING]
+KILLED = "The process of this run ended without a word: it was killed, or its machine stopped."
+CLOSED = "The process of this run ended before the run did, which was in a daemon thread or an unfinished coroutine."
+SILENT = (
+    "The process of this run{where} has given no sign of life since {since}: it was killed, or cannot reach the server."
+)
 
 
 def settle(
     database: Database, scope: Scope, writer: bytes, last: bytes | None = None, *, closed: bool = False
 ) -> Counts:
-    """Let the unfinished runs of a dead writer crash, at the instant of their last sign of life.
+    """Let the unfinished runs of a dead writer end, at the instant of their last sign of life (see `endings`)."""
+    with database.read() as connection:
+        records = endings(connection, scope, writer, CLOSED if closed else KILLED, last, closed=closed)
+    counts = Counts()
+    if records:
+        first = next_seq(database, teller_of(writer))
+        for unit in cut(numbered(records, first)):
+            counts.add(apply(database, scope, teller_of(writer), unit))
+    return counts
+
+
+def endings(
+    connection: sa.Connection,
+    scope: Scope,
+    writer: bytes,
+    message: str,
+    last: bytes | None = None,
+    *,
+    closed: bool = False,
+) -> list[StateRecord]:
+    """The last states of the runs that a writer has left behind.
 
     `last` is the last record of its journal: a run that came into being there has not even entered its first state.
     """
     records = []
-    message = _MESSAGES[closed]
-    with database.read() as connection:
-        for kind, spec in KINDS.items():
-            for row in _left_behind(connection, scope, spec, writer, _UNDER_WAY if closed else _ON_THE_WAY):
-                instant = _last_sign(connection, kind, row) + 1
-                records.append(StateRecord(kind, row.id.bytes, uuid7().bytes, _CRASHED, instant, message=message))
-        stillborn = None if last is None or closed else _stillborn(connection, last, message)
-        if stillborn is not None:
-            records.append(stillborn)
-    counts = Counts()
-    if records:
-        # told by a journal of its own: numbers of the dead one stay free, in case it lives after all
-        teller = hashlib.blake2b(writer, digest_size=16, person=b"settle").digest()
-        first = next_seq(database, teller)
-        for unit in cut((seq, encode(record)) for seq, record in enumerate(records, start=first)):
-            counts.add(apply(database, scope, teller, unit))
-    return counts
+    for kind in KINDS:
+        for row in _left_behind(connection, scope, kind, writer, _UNDER_WAY if closed else _ON_THE_WAY):
+            instant = _last_sign(connection, kind, row) + 1
+            ending = _CANCELLED if row.state_type == _CANCELLING else _CRASHED
+            said = "Cancelled: its process has ended." if ending == _CANCELLED else message
+            records.append(StateRecord(kind, row.id.bytes, uuid7().bytes, ending, instant, message=said))
+    stillborn = None if last is None or closed else _stillborn(connection, last, message)
+    return records if stillborn is None else [*records, stillborn]
+
+
+def teller_of(writer: bytes) -> bytes:
+    """The journal that tells of the ends: numbers of the dead one stay free, in case it lives after all."""
+    return hashlib.blake2b(writer, digest_size=16, person=b"settle").digest()
+
+
+def numbered(records: list[StateRecord], first: int) -> list[tuple[int, bytes]]:
+    """The records as items of a journal that goes on at `first`."""
+    return [(seq, encode(record)) for seq, record in enumerate(records, start=first)]
 
 
 def _stillborn(connection: sa.Connection, last: bytes, message: str) -> StateRecord | None:
@@ -82,16 +106,36 @@ def _stillborn(connection: sa.Connection, last: bytes, message: str) -> StateRec
 
 def next_seq(database: Database, writer: bytes) -> int:
     """The first sequence number of a journal that the store has not ingested."""
-    statement = sa.select(journal_writer.c.next_seq).where(journal_writer.c.id == UUID(bytes=writer))
     with database.read() as connection:
-        return connection.execute(statement).scalar() or 1
+        return next_seq_on(connection, writer)
 
 
-def _left_behind(connection: sa.Connection, scope: Scope, spec: Any, writer: bytes, types: list[int]) -> list[Any]:
-    run, state = spec.run, spec.state
+def next_seq_on(connection: sa.Connection, writer: bytes) -> int:
+    """The same on a connection."""
+    statement = sa.select(journal_writer.c.next_seq).where(journal_writer.c.id == UUID(bytes=writer))
+    return connection.execute(statement).scalar() or 1
+
+
+def said_of(process: Mapping[str, Any] | None) -> str:
+    """Which process it was, for a message."""
+    if not process or not process.get("pid"):
+        return ""
+    return f" ({process['pid']} on {process.get('host') or 'an unknown machine'})"
+
+
+def _left_behind(connection: sa.Connection, scope: Scope, kind: int, writer: bytes, types: list[int]) -> list[Any]:
+    run, state = KINDS[kind].run, KINDS[kind].state
     writer_key = sa.select(journal_writer.c.key).where(journal_writer.c.id == UUID(bytes=writer)).scalar_subquery()
+    told = state.c.writer_key == writer_key
+    if kind == FLOW_RUN:
+        # a run that was handed to the process: its Running state is the server's, and the run says whose it is
+        claimed = sa.and_(
+            state.c.writer_key.is_(None), flow_run.c.writer_key == writer_key, run.c.state_type.in_(_UNDER_WAY)
+        )
+        told = sa.or_(told, claimed)
+        told = sa.and_(told, sa.or_(flow_run.c.writer_key.is_(None), flow_run.c.writer_key == writer_key))
     query = (
-        sa.select(run.c.id, run.c.key, run.c.state_timestamp)
+        sa.select(run.c.id, run.c.key, run.c.state_timestamp, run.c.state_type)
         .join_from(run, state, sa.and_(state.c.run_key == run.c.key, state.c.seq == run.c.state_seq))
         .where(
             run.c.workspace_id == scope.workspace_id,
@@ -101,7 +145,7 @@ def _left_behind(connection: sa.Connection, scope: Scope, spec: Any, writer: byt
             ),
             # a task run whose upstream failed stays so
             sa.or_(run.c.state_name.is_(None), run.c.state_name != "NotReady"),
-            state.c.writer_key == writer_key,
+            told,
         )
         .order_by(run.c.key)
     )

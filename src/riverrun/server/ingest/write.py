@@ -3,6 +3,7 @@
 Knows rows and verbs, not records' meaning: folding is `unit.py`'s.
 """
 
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
@@ -56,17 +57,26 @@ KINDS = {
 class Writer:
     """Writes rows for one unit. With `careful` every value is first made acceptable to the database."""
 
-    def __init__(self, verbs: ModuleType, cursor: Any, workspace: int, writer_key: int, careful: bool) -> None:
+    def __init__(self, verbs: ModuleType, cursor: Any, workspace: int, writer_key: int | None, careful: bool) -> None:
         self.verbs = verbs
         self.cursor = cursor
         self.workspace = workspace
         self.writer_key = writer_key
         self.careful = careful
+        #: of the log lines that were written
+        self.log_keys: Sequence[int] = ()
 
     def insert(self, table: Table, columns: tuple[str, ...], rows: list[Row]) -> None:
         """Insert rows, if any; a duplicate raises."""
         if rows:
             self.verbs.insert(self.cursor, table, columns, self._clean(table, columns, rows))
+
+    def logs(self, rows: list[Row]) -> None:
+        """Write log lines, given without their keys."""
+        if rows:
+            self.log_keys = self.verbs.new_keys(self.cursor, tables.log, len(rows))
+            keyed = [(key, *row) for key, row in zip(self.log_keys, rows, strict=True)]
+            self.insert(tables.log, r.LOG_COLUMNS, keyed)
 
     def _clean(self, table: Table, columns: tuple[str, ...], rows: list[Row]) -> list[Row]:
         return clean_rows(table, columns, rows, self.verbs.NUL_REPLACEMENT) if self.careful else rows

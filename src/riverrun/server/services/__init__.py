@@ -11,7 +11,11 @@ from riverrun.server.services.contract import Loop
 LOOPS: tuple[tuple[str, str], ...] = (
     ("riverrun.server.concurrency.expiry", "LOOP"),
     ("riverrun.server.services.cancellations", "LOOP"),
+    ("riverrun.server.services.leases", "LOOP"),
+    ("riverrun.server.services.outbox_cleaning", "LOOP"),
     ("riverrun.server.services.pauses", "LOOP"),
+    ("riverrun.server.services.retention", "LOOP"),
+    ("riverrun.server.services.spools", "LOOP"),
 )
 
 

@@ -111,6 +111,14 @@ _partial(
     flow_run.c.expected_start_time,
     where=flow_run.c.deployment_id.is_not(None),
 )
+#: what a work queue has to hand out, and who holds its slots
+_partial(
+    "ix_flow_run_queue",
+    flow_run.c.work_queue_id,
+    flow_run.c.state_type,
+    flow_run.c.next_scheduled_start_time,
+    where=flow_run.c.work_queue_id.is_not(None),
+)
 _partial("ix_flow_run_parent", flow_run.c.parent_task_run_id, where=flow_run.c.parent_task_run_id.is_not(None))
 _partial(
     "ix_flow_run_scheduled",
@@ -258,6 +266,8 @@ journal_writer = Table(
     Column("id", Id, nullable=False, unique=True),
     #: until when the process counts as alive; None: it has ended, or has never been connected
     Column("lease_until", Micros, index=True),
+    #: JSON of what it says of itself: pid, host
+    Column("process", Text),
 )
 
 journal_lost = Table(
@@ -280,4 +290,16 @@ journal_aside = Table(
     Column("writer_key", Integer, nullable=False, index=True),
     Column("error", Text, nullable=False),
     Column("payload", LargeBinary, nullable=False),
+)
+
+#: flow runs that somebody else has claimed: what the old writer tells of their states does not count any more
+run_fence = Table(
+    "run_fence",
+    metadata,
+    Column("key", Integer, primary_key=True, autoincrement=True),
+    Column("run_key", Key, nullable=False),
+    Column("noticed", Micros, nullable=False, index=True),
+    #: the journal that is shut out
+    Column("writer_key", Integer, nullable=False),
+    UniqueConstraint("writer_key", "run_key"),
 )

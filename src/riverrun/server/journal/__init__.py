@@ -1,0 +1,1 @@
+"""Journals of processes that run flows, and their signs of life."""
