@@ -56,7 +56,7 @@ def delete_some(transaction: Transaction, flow_run_id: UUID) -> bool:
 def delete_task_run(transaction: Transaction, task_run_id: UUID) -> None:
     """Delete one task run; raises ObjectNotFound."""
     mine = sa.and_(task_run.c.id == task_run_id, task_run.c.workspace_id == transaction.workspace)
-    rows = transaction.rows(_TASK_RUNS.where(mine))
+    rows = transaction.rows(TASK_RUN_ROWS.where(mine))
     if not rows:
         raise ObjectNotFound(f"There is no task run {task_run_id}.")
     delete_task_runs(transaction, rows)
@@ -78,7 +78,7 @@ class Batch:
         logs = sa.select(log.c.key).where(log.c.flow_run_key == key).limit(BATCH_LOGS)
         if transaction.execute(sa.delete(log).where(log.c.key.in_(logs))).rowcount == BATCH_LOGS:
             return False
-        rows = transaction.rows(_TASK_RUNS.where(task_run.c.flow_run_key == key).limit(BATCH_RUNS))
+        rows = transaction.rows(TASK_RUN_ROWS.where(task_run.c.flow_run_key == key).limit(BATCH_RUNS))
         delete_task_runs(transaction, rows)
         self.task_runs = len(rows)
         if len(rows) == BATCH_RUNS:
@@ -93,11 +93,12 @@ def _keys(table: sa.Table, *columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
 
 
 _FLOW_RUNS = _keys(flow_run, flow_run.c.flow_key)
-_TASK_RUNS = _keys(task_run)
+#: what `delete_task_runs` needs to know of each
+TASK_RUN_ROWS = _keys(task_run)
 
 
 def delete_task_runs(transaction: Transaction, rows: list[Any]) -> None:
-    """Delete task runs by rows of `_TASK_RUNS`, with their states, tags and logs."""
+    """Delete task runs by rows of `TASK_RUN_ROWS`, with their states, tags and logs."""
     if rows:
         transaction.execute(sa.delete(log).where(log.c.task_run_key.in_([row.key for row in rows])))
         _delete_runs(transaction, (task_run, task_run_state, task_run_tag), rows, TASK_RUN)
