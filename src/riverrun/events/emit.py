@@ -51,9 +51,9 @@ def emit_event(
     occurred = occurred or now()
     made = Event(
         event=event,
-        resource=resource,
+        resource={**resource},
         occurred=occurred,
-        related=[*(related or ())],
+        related=[{**each} for each in related or ()],
         payload=payload or {},
         id=id or uuid7(),
         follows=follows.id if follows is not None and abs(occurred - follows.occurred) < _TIGHT else None,

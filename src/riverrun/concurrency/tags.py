@@ -1,0 +1,86 @@
+"""Limits of tags: a run of a tagged task takes a slot of `tag:<name>` for each of its tags, where such limits exist.
+
+`take` is a step in the life of a task run: it yields the engine's waits. Which tags have no limits is remembered for some
+seconds, so that tagged tasks cost nothing more; without a server there are no limits. While the server is away, runs wait
+only for limits that are known to exist.
+"""
+
+from collections.abc import Generator
+from typing import Any
+from uuid import UUID
+
+from riverrun.base.clock import monotonic
+from riverrun.client.location import api_url
+from riverrun.concurrency.leases import Lease, keeper
+from riverrun.concurrency.slots import Attempt, ConcurrencySlotAcquisitionError, Wanted
+from riverrun.wire.concurrency import ConcurrencyLeaseHolder
+
+LEASE_SECONDS = 60.0
+_REMEMBERED_SECONDS = 5.0
+_MOST_REMEMBERED = 1000
+_AWAY_PAUSE = 2.0
+
+#: names -> until when they are known to have no limits
+_unlimited: dict[tuple[str, ...], float] = {}
+#: names of which limits have been seen
+_limited: set[tuple[str, ...]] = set()
+
+
+def names_of(tags: list[str]) -> tuple[str, ...]:
+    """The names of the limits of tags; none if it is known that none of them is limited, or no server is there."""
+    names = tuple(sorted(f"tag:{tag}" for tag in tags))
+    if _unlimited.get(names, 0.0) > monotonic():
+        return ()
+    if api_url() is None:
+        _remember(names)
+        return ()
+    return names
+
+
+def _remember(names: tuple[str, ...]) -> None:
+    if len(_unlimited) >= _MOST_REMEMBERED:
+        _unlimited.clear()
+    _unlimited[names] = monotonic() + _REMEMBERED_SECONDS
+
+
+def attempt(names: tuple[str, ...], run_id: UUID) -> Lease | float | None:
+    """Ask for slots once: a lease, seconds to wait, or None where there is nothing to take. Blocks for one request."""
+    holder = ConcurrencyLeaseHolder(type="task_run", id=run_id)
+    asked = Attempt(Wanted(names, 1, lease_duration=LEASE_SECONDS, holder=holder))
+    try:
+        delay = asked.run(retries=0)
+    except ConcurrencySlotAcquisitionError:
+        if names in _limited:
+            return _AWAY_PAUSE
+        _remember(names)
+        return None
+    except BaseException:
+        asked.abandon()
+        raise
+    if delay is not None or asked.lease is not None:
+        _limited.add(names)
+        return delay if asked.lease is None else asked.lease
+    _limited.discard(names)
+    _remember(names)
+    return None
+
+
+def take(
+    names: tuple[str, ...], run_id: UUID, do: Any, sleep: Any
+) -> Generator[Any, None, Lease | BaseException | None]:
+    """Take slots, waiting until they are free; `do` and `sleep` are the engine's effects. Gives what struck it, if anything."""
+    while True:
+        asking = do(attempt, names, run_id)
+        yield asking
+        if asking.error is not None:
+            return asking.error  # type: ignore[no-any-return]
+        outcome = asking.value
+        if not isinstance(outcome, float):
+            return outcome  # type: ignore[no-any-return]
+        pause = sleep(outcome)
+        yield pause
+        if pause.error is not None:
+            return pause.error  # type: ignore[no-any-return]
+
+
+let_go = keeper.let_go
