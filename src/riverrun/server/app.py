@@ -15,13 +15,18 @@ from riverrun.server.store import Store
 #: every folder with a `routes.py`, and modules of routes by their dotted path
 NOUNS = (
     "admin",
+    "artifacts",
     "concurrency",
     "flows",
     "health",
+    "inputs",
     "journal",
     "runs.flow_run_routes",
     "runs.reading_routes",
     "runs.task_run_routes",
+    "runs.ui_routes",
+    "searches",
+    "variables",
     "work.pool_routes",
     "work.queue_routes",
 )

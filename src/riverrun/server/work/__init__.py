@@ -1,1 +1,1 @@
-"""Work pools, their queues, and the workers that take runs from them."""
+"""Work pools with their queues and workers: who may take which run."""

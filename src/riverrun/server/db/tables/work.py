@@ -81,6 +81,8 @@ work_queue = thing(
     Column("concurrency_limit", Integer),
     Column("priority", Integer, nullable=False),
     Column("last_polled", Micros),
+    #: which runs a queue without a pool takes (deprecated by the peer): {"tags", "deployment_ids"}, JSON
+    Column("filter", Text),
     UniqueConstraint("work_pool_id", "name"),
 )
 

@@ -1,0 +1,112 @@
+"""Settle a value: put in what its forms stand for, and hold the outcome against a schema.
+
+Quick requests are done in a thread; those with templates, or with a schema that could take long, in a process of their own that
+is killed when it takes more than a second or too much memory.
+"""
+
+import asyncio
+import sys
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import msgspec
+from msgspec import Struct
+
+from riverrun.server.templates import hydration, schemas
+
+_START_SECONDS = 20.0
+#: processes at once
+_AT_ONCE = 2
+
+
+class Request(Struct, kw_only=True):
+    """What is to be settled. `schema` None: nothing is checked."""
+
+    value: Any
+    hydrate: bool = True
+    variables: dict[str, Any] = {}
+    schema: dict[str, Any] | None = None
+    required: bool = True
+    none_with_default: bool = False
+
+
+class Outcome(Struct, kw_only=True):
+    """The settled value, or what is wrong: with a form, with the value by the schema, or with the schema."""
+
+    value: Any = None
+    form_error: str | None = None
+    problem: str | None = None
+    schema_error: str | None = None
+    #: the errors as a page shows them
+    errors: list[Any] = []
+
+
+_decode = msgspec.json.Decoder(Outcome).decode
+
+
+def _no_templates(_: str) -> str:
+    raise AssertionError("templates are rendered in the child process only")
+
+
+def settle_here(request: Request, render: hydration.Render = _no_templates) -> Outcome:
+    """Settle in this thread, however long it takes."""
+    value = request.value
+    if request.hydrate:
+        try:
+            value = hydration.hydrate(value, request.variables, render)
+        except hydration.HydrationError as error:
+            return Outcome(form_error=str(error))
+    if request.schema is None:
+        return Outcome(value=value)
+    options = {"required": request.required, "none_with_default": request.none_with_default}
+    try:
+        found = schemas.errors(value, request.schema, **options)
+        said = None if not found else schemas.problem(value, request.schema, **options)
+    except schemas.InvalidSchema as error:
+        return Outcome(schema_error=str(error))
+    return Outcome(value=value, problem=said, errors=schemas.tree(found)["errors"])
+
+
+def is_costly(request: Request) -> bool:
+    if request.hydrate and any(form[hydration.KIND] == "jinja" for form in hydration.forms(request.value)):
+        return True
+    return request.schema is not None and schemas.is_costly(request.schema)
+
+
+async def settle(request: Request) -> Outcome:
+    """Settle without holding anybody up."""
+    if not is_costly(request):
+        return await asyncio.to_thread(settle_here, request)
+    return await _in_child(request)
+
+
+_slots: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+
+
+async def _in_child(request: Request) -> Outcome:
+    loop = asyncio.get_running_loop()
+    async with _slots.setdefault(loop, asyncio.Semaphore(_AT_ONCE)):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-I",
+            "-m",
+            "riverrun.server.templates.child",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            answer, _ = await asyncio.wait_for(process.communicate(msgspec.json.encode(request)), _START_SECONDS)
+        except TimeoutError:
+            answer = b""
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+    if process.returncode != 0 or not answer:
+        says = "it takes longer than a second or too much memory"
+        if request.hydrate:
+            return Outcome(form_error=f"Invalid template: {says}.")
+        return Outcome(schema_error=f"Invalid schema: {says}.")
+    return _decode(answer)
