@@ -104,6 +104,8 @@ def terms(form: Form, entity: str, table: Table, filters: Filters) -> Iterator[t
 
 
 def _all(form: Form, entity: str, table: Table, filters: Filters) -> Condition | None:
+    if filters.only():
+        return None  # entities hang together in circles: this is where going round ends
     return joined(condition for _, condition in terms(form, entity, table, filters))
 
 
@@ -148,7 +150,7 @@ def _flow_run_named(run: Table, form: Form, value: Any) -> Condition | None:
     return joined(conditions)
 
 
-def _has_tag(tags: sa.ColumnElement[Any], form: Form, tag: str) -> Condition:
+def has_tag(tags: sa.ColumnElement[Any], form: Form, tag: str) -> Condition:
     """Whether a JSON text of tags has this one."""
     if form.sqlite:
         each = sa.func.json_each(tags).table_valued("value")
@@ -167,8 +169,9 @@ def _untagged(tags: sa.ColumnElement[Any], value: bool) -> Condition:
     return none if value else sa.not_(none)
 
 
-def _flow_tagged(flow: Table, form: Form, value: Any) -> Condition | None:
-    conditions = [_has_tag(flow.c.tags, form, tag) for tag in listed(value.all_ or ())]
+def tagged_in_row(flow: Table, form: Form, value: Any) -> Condition | None:
+    """Things whose tags stand in their rows only."""
+    conditions = [has_tag(flow.c.tags, form, tag) for tag in listed(value.all_ or ())]
     if value.is_null_ is not None:
         conditions.append(_untagged(flow.c.tags, value.is_null_))
     return joined(conditions, value.operator)
@@ -308,7 +311,7 @@ def _flow_fields(flow: Table, form: Form) -> Fields:
     return {
         "id": form.column(flow.c.id),
         "name": partial(_flow_named, flow, form),
-        "tags": partial(_flow_tagged, flow, form),
+        "tags": partial(tagged_in_row, flow, form),
         "deployment": partial(_is_deployed, flow, form),
     }
 

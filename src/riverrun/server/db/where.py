@@ -97,6 +97,17 @@ def contains(column: sa.ColumnElement[Any], text: str) -> Condition:
     return column.icontains(text, autoescape=True)
 
 
+def patterned(column: sa.ColumnElement[Any]) -> Rule:
+    """A rule for filters whose `like_` may hold the wildcards % and _, with a backslash before those that mean themselves."""
+
+    def rule(filter: Any) -> Condition | None:
+        pattern = filter.like_
+        others = operators(column, msgspec.structs.replace(filter, like_=None))
+        return joined([others, column.ilike(f"%{pattern}%", escape="\\") if pattern else None])
+
+    return rule
+
+
 def hidden(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     """The column in a form that SQLite uses no index for."""
     return UnaryExpression(column, operator=_PLUS, type_=column.type)

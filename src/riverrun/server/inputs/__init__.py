@@ -1,0 +1,1 @@
+"""Inputs of flow runs: what is sent to a run while it waits or works."""
