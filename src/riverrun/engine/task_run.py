@@ -16,7 +16,7 @@ from riverrun.client import journal
 from riverrun.context import FlowRunContext, TagsContext, TaskRunContext
 from riverrun.engine import commands, inputs, record, retries
 from riverrun.engine.drive import Steps
-from riverrun.engine.effects import Call, Sleep, Wait
+from riverrun.engine.effects import Call, Do, Effect, Sleep, Wait
 from riverrun.engine.hooks import run_hooks
 from riverrun.engine.naming import run_name
 from riverrun.engine.timeouts import DeadlineExceeded
@@ -39,6 +39,7 @@ from riverrun.wire.runs import RunInput, TaskRun
 from riverrun.wire.states import StateType
 
 if TYPE_CHECKING:
+    from riverrun.concurrency.leases import Lease
     from riverrun.engine.storing import TaskStoring
     from riverrun.tasks import Task
 
@@ -73,6 +74,7 @@ class TaskRunLife:
         "outer",
         "parameters",
         "run",
+        "slots",
         "sources",
         "state",
         "storing",
@@ -124,6 +126,8 @@ class TaskRunLife:
         #: the context of the task run around this one
         self.outer: TaskRunContext | None = None
         self.storing: TaskStoring | None = None
+        #: the slots of limits of its tags
+        self.slots: Lease | None = None
         #: whether a generator's items go to the caller one by one (engine.streams)
         self.streamed = False
         #: whether the run was given its end from outside
@@ -174,6 +178,8 @@ class TaskRunLife:
                     yield from self.finish()
                     return
             with patch_print() if context.log_prints else _NOTHING:
+                if run.tags and not (yield from self._take_slots()):
+                    return
                 if self._needs_storing():
                     yield from self._live_stored()
                 else:
@@ -182,6 +188,10 @@ class TaskRunLife:
             broken = True  # the driver calls `crashed`, which tells whoever waits
             raise
         finally:
+            if self.slots is not None:
+                from riverrun.concurrency.tags import let_go
+
+                let_go(self.slots)
             if self.interrupt is not None and active_transaction() is not transaction_before:
                 from riverrun.engine.storing import close_left_open
 
@@ -189,6 +199,20 @@ class TaskRunLife:
             TaskRunContext.var.set(before)
             if self.on_done is not None and not broken:
                 self.on_done(self.state)
+
+    def _take_slots(self) -> Generator[Effect, None, bool]:
+        """Wait until the limits of the run's tags let it begin; False if it was struck meanwhile."""
+        from riverrun.concurrency import tags
+
+        names = tags.names_of(self.run.tags)
+        if names:
+            self.publish()
+            outcome = yield from tags.take(names, self.run.id, Do, Sleep)
+            if isinstance(outcome, BaseException):
+                self._crash(outcome)
+                return False
+            self.slots = outcome
+        return True
 
     def attempts(self) -> Steps:
         """Run the user's function until it succeeds or nothing is left to try."""
