@@ -16,8 +16,31 @@ from riverrun.wire.states import DEFAULT_NAMES, TYPE_CODES, StateType
 
 #: candidates that an ambiguous reference lists
 _CANDIDATES = 6
+#: the longest page, and that of a request that names none
+PAGE = 200
+#: beyond this no list goes
+FURTHEST = 2**53
 _HEX = frozenset("0123456789abcdef")
 _TYPES_BY_NAME = {name.lower(): kind for kind, name in DEFAULT_NAMES.items()}
+
+
+def page_size(limit: int | None) -> int:
+    """How many things a request for `limit` of them gets; raises InputError above the longest page."""
+    if limit is None:
+        return PAGE
+    if not 0 <= limit <= PAGE:
+        raise InputError(f"Invalid limit: {limit} is not between 0 and {PAGE}.")
+    return limit
+
+
+def offset_of(page: int, limit: int) -> int:
+    """How many things stand before a page."""
+    return min((page - 1) * limit, FURTHEST + 1)
+
+
+def pages(count: int, limit: int) -> int:
+    """How many pages `count` things fill."""
+    return -(-count // limit) if limit else 0
 
 
 def page_of(

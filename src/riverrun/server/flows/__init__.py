@@ -1,1 +1,1 @@
-"""The flows of the store: SQL only, in `queries`."""
+"""Flows: the names that runs share."""

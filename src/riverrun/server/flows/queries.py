@@ -8,11 +8,22 @@ import sqlalchemy as sa
 
 from riverrun.base.clock import from_micros
 from riverrun.base.errors import ObjectNotFound
+from riverrun.server.db import paging
+from riverrun.server.db.filters import Filters, conditions_for
 from riverrun.server.db.names import index_key
 from riverrun.server.db.scope import Scope
 from riverrun.server.db.tables import flow
 from riverrun.server.db.units import Reader
+from riverrun.wire.choices import FlowSort
 from riverrun.wire.runs import Flow
+
+_CHANGED = sa.func.coalesce(flow.c.updated, flow.c.created)
+_ORDERS: dict[FlowSort, tuple[sa.ColumnElement[Any], ...]] = {
+    "CREATED_DESC": (flow.c.created.desc(), flow.c.key.desc()),
+    "UPDATED_DESC": (_CHANGED.desc(), flow.c.key.desc()),
+    "NAME_ASC": (flow.c.name.asc(), flow.c.key.asc()),
+    "NAME_DESC": (flow.c.name.desc(), flow.c.key.desc()),
+}
 
 
 def flows(
@@ -50,6 +61,21 @@ def flow_by_name(reader: Reader, name: str) -> Flow | None:
     """The flow of exactly this name."""
     row = reader.row(sa.select(flow).where(flow.c.workspace_id == reader.workspace, flow.c.name_key == index_key(name)))
     return None if row is None else flow_of(row)
+
+
+def flow_answers(reader: Reader, filters: Filters, sort: FlowSort, limit: int | None, offset: int = 0) -> list[Flow]:
+    """A page of flows."""
+    size = paging.page_size(limit)
+    if not size or offset > paging.FURTHEST:
+        return []
+    query = sa.select(flow).where(*conditions_for(reader, "flow", filters)).order_by(*_ORDERS[sort])
+    return [flow_of(row) for row in reader.rows(query.limit(size).offset(offset))]
+
+
+def count(reader: Reader, filters: Filters) -> int:
+    """How many flows the filters leave."""
+    query = sa.select(sa.func.count()).select_from(flow).where(*conditions_for(reader, "flow", filters))
+    return int(reader.scalar(query))
 
 
 def flow_name(connection: sa.Connection, scope: Scope, flow_id: UUID) -> str:

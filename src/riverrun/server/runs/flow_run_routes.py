@@ -6,9 +6,10 @@ from uuid import UUID
 from msgspec import Struct
 
 from riverrun.base.errors import ObjectNotFound
+from riverrun.server.db.filters import Filters
 from riverrun.server.db.units import Transaction
 from riverrun.server.http.table import Call, Reply, Routes
-from riverrun.server.runs import changes, queries, resuming, retention, transitions
+from riverrun.server.runs import changes, listing, queries, resuming, retention, transitions
 from riverrun.server.runs.creation import FlowRunFields, create_flow_run
 from riverrun.server.work.lookup import queue_id
 from riverrun.wire.flow_runs import (
@@ -82,7 +83,8 @@ async def delete(call: Call, id: UUID) -> None:
 @routes.post("/bulk_delete", permission="flow_runs:delete", returns=FlowRunBulkDeleteResponse)
 async def bulk_delete(call: Call, body: FlowRunsBulkDeleteBody) -> FlowRunBulkDeleteResponse:
     """Delete the runs that the filter finds, at most `limit` of them."""
-    found = await call.store.read(lambda reader: queries.flow_run_ids(reader, body.flow_runs, body.limit), call.caller)
+    filters = Filters(flow_runs=body.flow_runs)
+    found = await call.store.read(lambda reader: listing.flow_run_ids(reader, filters, body.limit), call.caller)
     for run_id in found:
         await _delete(call, run_id)
     return FlowRunBulkDeleteResponse(deleted=found)
@@ -106,7 +108,7 @@ def set_state(transaction: Transaction, id: UUID, body: FlowRunsSetStateBody) ->
 def bulk_set_state(transaction: Transaction, body: FlowRunsBulkSetStateBody) -> FlowRunBulkSetStateResponse:
     """Propose one state for each of the runs that the filter finds, at most `limit` of them."""
     results = []
-    for run_id in queries.flow_run_ids(transaction, body.flow_runs, min(body.limit, BULK_LIMIT)):
+    for run_id in listing.flow_run_ids(transaction, Filters(flow_runs=body.flow_runs), min(body.limit, BULK_LIMIT)):
         try:
             result, _ = transitions.set_flow_run_state(transaction, run_id, body.state, force=body.force)
         except ObjectNotFound:

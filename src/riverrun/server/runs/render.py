@@ -178,12 +178,12 @@ def _run_fields(row: Any, span: Span, now: int) -> dict[str, Any]:
 
 def _run_time(row: Any, now: int) -> int:
     running = row.state_type == _RUNNING and row.state_timestamp is not None
-    return int(row.total_run_time) + (max(now - row.state_timestamp, 0) if running else 0)
+    return int(row.total_run_time + (max(now - row.state_timestamp, 0) if running else 0))
 
 
 def _lateness(row: Any, now: int) -> int:
     if row.start_time is not None:
-        return max(row.start_time - row.expected_start_time, 0)
+        return int(max(row.start_time - row.expected_start_time, 0))
     waits = row.state_seq and row.state_type not in _FINAL and row.expected_start_time < now
     return now - int(row.expected_start_time) if waits else 0
 

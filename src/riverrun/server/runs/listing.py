@@ -1,0 +1,312 @@
+"""Pages and numbers of runs under filters.
+
+Two ways lead to a page in order: walk an index that has the order and test every row, or find the rows by a rare value and
+sort them. PostgreSQL knows how often values are and chooses by itself. SQLite does not know, so it is asked first: each
+condition that an index can find rows for is probed (at most `RARE` entries of the index); the rarest one drives if it is rare,
+else the order is walked. States, flows and flow runs have indexes that end in the order by expected start: several of them are
+read as the first rows of each, merged (`_branches`).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from msgspec import Struct
+
+from riverrun.server.db import paging
+from riverrun.server.db import tables as t
+from riverrun.server.db.filters import Filters, Form, form_of, started, state_named, terms
+from riverrun.server.db.names import index_key
+from riverrun.server.db.units import Reader
+from riverrun.server.db.where import Condition, hidden
+from riverrun.server.runs import render
+from riverrun.server.runs.queries import FLOW_RUN, TASK_RUN
+from riverrun.wire.flow_runs import FlowRunResponse
+from riverrun.wire.states import TYPE_CODES
+from riverrun.wire.task_runs import TaskRunResponse
+
+#: entries of an index up to which rows are found by it and sorted
+RARE = 5_000
+#: first rows of so many values are merged
+_MERGED = 50
+
+
+class Order(Struct, frozen=True):
+    """An order of runs. `term` is the filter field on the same column, whose range the walk takes along."""
+
+    value: sa.ColumnElement[Any]
+    term: str
+    descending: bool = True
+    nullable: bool = False
+    #: the order's index begins with the workspace
+    leads: bool = True
+
+    def by(self, value: sa.ColumnElement[Any], key: sa.ColumnElement[Any]) -> list[sa.ColumnElement[Any]]:
+        """ORDER BY for a column that holds the order's value; rows without one come last."""
+        last = [value.is_(None)] if self.nullable else []
+        return [*last, value.desc(), key.desc()] if self.descending else [*last, value.asc(), key.asc()]
+
+
+class Kind(Struct, frozen=True):
+    """A kind of run: its table, its orders, and the terms that an index finds rows for, the likely rarest first."""
+
+    entity: str
+    table: sa.Table
+    tags: sa.Table
+    orders: Mapping[str, Order]
+    drivers: tuple[str, ...]
+
+
+def _orders(run: sa.Table, name: sa.ColumnElement[Any]) -> dict[str, Order]:
+    expected, following = run.c.expected_start_time, run.c.next_scheduled_start_time
+    return {
+        "ID_DESC": Order(run.c.id, "id", leads=False),
+        "EXPECTED_START_TIME_ASC": Order(expected, "expected_start_time", descending=False),
+        "EXPECTED_START_TIME_DESC": Order(expected, "expected_start_time"),
+        "START_TIME_ASC": Order(started(run), "start_time", descending=False),
+        "START_TIME_DESC": Order(started(run), "start_time"),
+        "NEXT_SCHEDULED_START_TIME_ASC": Order(following, "next_scheduled_start_time", descending=False, nullable=True),
+        "END_TIME_DESC": Order(run.c.end_time, "end_time", nullable=True),
+        "NAME_ASC": Order(name, "", descending=False),
+        "NAME_DESC": Order(name, ""),
+    }
+
+
+FLOW_RUNS = Kind(
+    "flow_run",
+    t.flow_run,
+    t.flow_run_tag,
+    _orders(t.flow_run, paging.beginning(t.flow_run)),
+    (
+        "id",
+        "parent_task_run_id",
+        "parent_flow_run_id",
+        "name",
+        "state",
+        "tags",
+        "deployment_id",
+        "next_scheduled_start_time",
+        "flows",
+        "deployments",
+        "start_time",
+        "end_time",
+        "expected_start_time",
+        "task_runs",
+    ),
+)
+TASK_RUNS = Kind(
+    "task_run",
+    t.task_run,
+    t.task_run_tag,
+    _orders(t.task_run, t.task_run.c.name),
+    ("id", "state", "tags", "flow_run_id", "expected_start_time", "flow_runs"),
+)
+
+
+def flow_run_answers(
+    reader: Reader, filters: Filters, sort: str, limit: int | None, offset: int = 0
+) -> list[FlowRunResponse]:
+    """A page of flow runs."""
+    return render.flow_run_answers_of(rows(reader, FLOW_RUNS, FLOW_RUN, filters, sort, limit, offset), reader.now)
+
+
+def task_run_answers(
+    reader: Reader, filters: Filters, sort: str, limit: int | None, offset: int = 0
+) -> list[TaskRunResponse]:
+    """A page of task runs."""
+    return render.task_run_answers_of(rows(reader, TASK_RUNS, TASK_RUN, filters, sort, limit, offset), reader.now)
+
+
+def flow_run_ids(reader: Reader, filters: Filters, limit: int) -> list[UUID]:
+    """The ids of the flow runs that the filters leave, the newest first."""
+    return [row.id for row in rows(reader, FLOW_RUNS, sa.select(t.flow_run.c.id), filters, "ID_DESC", limit)]
+
+
+def rows(
+    reader: Reader,
+    kind: Kind,
+    query: sa.Select[Any],
+    filters: Filters,
+    sort: str,
+    limit: int | None,
+    offset: int = 0,
+    longest: int = paging.PAGE,
+) -> list[Any]:
+    """The rows of `query` (from the kind's table) for one page of the runs that the filters leave."""
+    size = paging.page_size(limit) if longest == paging.PAGE else min(longest if limit is None else limit, longest)
+    if size <= 0 or offset > paging.FURTHEST:
+        return []
+    order = kind.orders[sort]
+    page = _page(reader, kind, filters, order, size, offset)
+    if page is None:
+        return []
+    on_page = query.join(page, page.c.key == kind.table.c.key)
+    return reader.rows(on_page.order_by(*order.by(page.c.value, page.c.key)))
+
+
+def _page(reader: Reader, kind: Kind, filters: Filters, order: Order, size: int, offset: int) -> sa.Subquery | None:
+    """The keys of a page with the values it is ordered by; None when it is certainly empty."""
+    form = form_of(reader)
+    tests = dict(terms(form, kind.entity, kind.table, filters))
+    drives = dict(terms(form.driving(), kind.entity, kind.table, filters))
+    along, branches = _branches(reader, kind, filters, order, tests)
+    if branches == []:
+        return None
+    if form.sqlite and tests.keys() - {along, order.term}:
+        name, number = _rarest(reader, kind, drives)
+        if number == 0:
+            return None
+        if number <= RARE:
+            conditions = [drives[name], *(condition for term, condition in tests.items() if term != name)]
+            return _merged(
+                form, kind, order, [[form.driving().mine(kind.table), *conditions]], size, offset, walk=False
+            )
+    # an owner's index has no workspace in it; nothing may lead away from it
+    leads = order.leads and along in ("", "state")
+    mine = (form.driving() if leads else form).mine(kind.table)
+    rest = [drives[term] if term == order.term else tests[term] for term in tests if term != along]
+    parts = [[mine, *branch, *rest] for branch in branches or [[]]]
+    if order.nullable:
+        parts = [[*part, null] for part in parts for null in (order.value.is_not(None), order.value.is_(None))]
+    return _merged(form, kind, order, parts, size, offset, walk=True)
+
+
+def _merged(
+    form: Form, kind: Kind, order: Order, parts: Sequence[list[Condition]], size: int, offset: int, *, walk: bool
+) -> sa.Subquery:
+    """The first rows of each part, in one order."""
+    key = kind.table.c.key
+    value = order.value if walk or not form.sqlite else hidden(order.value)
+
+    def first(part: list[Condition]) -> sa.Select[Any]:
+        # a part whose values are all there, or all missing, needs no look at which they are
+        by = order.by(value, key)[1 if order.nullable and walk else 0 :]
+        return sa.select(key, order.value.label("value")).where(*part).order_by(*by)
+
+    if len(parts) == 1:
+        return first(parts[0]).limit(size).offset(offset).subquery("page")
+    merged = sa.union_all(*(sa.select(first(part).limit(size + offset).subquery()) for part in parts)).subquery(
+        "merged"
+    )
+    return (
+        sa.select(merged.c.key, merged.c.value)
+        .order_by(*order.by(merged.c.value, merged.c.key))
+        .limit(size)
+        .offset(offset)
+        .subquery("page")
+    )
+
+
+def _branches(
+    reader: Reader, kind: Kind, filters: Filters, order: Order, tests: Mapping[str, Condition]
+) -> tuple[str, list[list[Condition]] | None]:
+    """A term whose index has the order, and the conditions of its values; no list where there is no such term."""
+    if order.term != "expected_start_time":
+        return "", None
+    run, own = kind.table, filters.flow_runs if kind is FLOW_RUNS else filters.task_runs
+    owner = _owner(kind, filters)
+    if owner is not None and owner in tests:
+        column, keys = _owner_keys(reader, kind, filters, owner)
+        if len(keys) <= _MERGED:
+            return owner, [[run.c[column] == key] for key in keys]
+    state = getattr(own, "state", None)
+    if "state" not in tests or state is None:
+        return "", None
+    form = form_of(reader).driving()
+    kinds, names = (None if part is None else part.any_ for part in (state.type, state.name))
+    excluded = getattr(state.type, "not_any_", None) or getattr(state.name, "not_any_", None)
+    if excluded or (kinds is None) == (names is None) or len(kinds or names or ()) > _MERGED:
+        return "", None
+    if kinds is not None:
+        return "state", [[run.c.state_type == TYPE_CODES[each]] for each in sorted(set(kinds))]
+    # a name is either a type's own or a special one: both have an index with the order
+    return "state", [[part] for name in sorted(set(names or ())) for part in _parts(state_named(run, form, [name]))]
+
+
+def _parts(condition: Condition) -> list[Condition]:
+    if isinstance(condition, sa.BooleanClauseList) and condition.operator is sa.sql.operators.or_:
+        return list(condition.clauses)
+    return [condition]
+
+
+def _owner(kind: Kind, filters: Filters) -> str | None:
+    """The term that names what runs belong to (flows, a flow run), if it says nothing else."""
+    if kind is FLOW_RUNS:
+        return "flows"
+    runs = filters.flow_runs
+    if getattr(filters.task_runs, "flow_run_id", None) is not None and filters.task_runs.flow_run_id.any_ is not None:
+        return "flow_run_id"
+    alone = filters.only("task_runs", "flow_runs") and runs is not None and runs.id is not None and runs.id.any_
+    says = [name for name in getattr(runs, "__struct_fields__", ()) if getattr(runs, name) is not None]
+    return "flow_runs" if alone and set(says) == {"operator", "id"} else None
+
+
+def _owner_keys(reader: Reader, kind: Kind, filters: Filters, owner: str) -> tuple[str, list[int]]:
+    form = form_of(reader).driving()
+    if kind is FLOW_RUNS:
+        table, column, wanted = t.flow, "flow_key", Filters(flows=filters.flows)
+        conditions = [condition for _, condition in terms(form, "flow", table, wanted)]
+    else:
+        table, column = t.flow_run, "flow_run_key"
+        ids = filters.task_runs.flow_run_id.any_ if owner == "flow_run_id" else filters.flow_runs.id.any_
+        conditions = [table.c.id.in_(ids)]
+    query = sa.select(table.c.key).where(form.mine(table), *conditions).limit(_MERGED + 1)
+    return column, [row.key for row in reader.rows(query)]
+
+
+def _rarest(reader: Reader, kind: Kind, drives: Mapping[str, Condition]) -> tuple[str, int]:
+    """The term that the fewest rows have, of those that an index answers, and their number (at most RARE + 1)."""
+    names = [name for name in kind.drivers if name in drives]
+    if not names:
+        return "", RARE + 1
+    one: sa.ColumnElement[int] = sa.literal_column("1")
+    probes = [
+        sa.select(sa.func.count())
+        .select_from(sa.select(one).select_from(kind.table).where(drives[name]).limit(RARE + 1).subquery())
+        .scalar_subquery()
+        .label(f"n{index}")
+        for index, name in enumerate(names)
+    ]
+    number, index = min((number, index) for index, number in enumerate(reader.row(sa.select(*probes))))
+    return names[index], number
+
+
+def count(reader: Reader, kind: Kind, filters: Filters) -> int:
+    """How many runs the filters leave."""
+    return int(reader.scalar(_counting(reader, kind, filters, sa.func.count())) or 0)
+
+
+def _counting(reader: Reader, kind: Kind, filters: Filters, *columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    tag = _only_tag(kind, filters)
+    if tag is not None:
+        mine = (kind.tags.c.workspace_id == reader.workspace, kind.tags.c.tag == index_key(tag))
+        return sa.select(*columns).select_from(kind.tags).where(*mine)
+    return sa.select(*columns).select_from(kind.table).where(*conditions(reader, kind, filters))
+
+
+def conditions(reader: Reader, kind: Kind, filters: Filters) -> list[Condition]:
+    """The conditions of a statement that reads every run that the filters leave."""
+    form = form_of(reader)
+    drives = dict(terms(form.driving(), kind.entity, kind.table, filters))
+    if not form.sqlite or not drives:
+        tests = dict(terms(form, kind.entity, kind.table, filters))
+        return [form.driving().mine(kind.table), *tests.values()]
+    name = next((name for name in kind.drivers if name in drives), "")
+    if len(drives) > 1:
+        name, _ = _rarest(reader, kind, drives)
+    tests = dict(terms(form, kind.entity, kind.table, filters))
+    rest = [condition for term, condition in tests.items() if term != name]
+    return [form.driving().mine(kind.table), *([drives[name]] if name else []), *rest]
+
+
+def _only_tag(kind: Kind, filters: Filters) -> str | None:
+    """The one tag that is all the filters ask for."""
+    own = filters.flow_runs if kind is FLOW_RUNS else filters.task_runs
+    if own is None or not filters.only("flow_runs" if kind is FLOW_RUNS else "task_runs"):
+        return None
+    says = {name for name in own.__struct_fields__ if getattr(own, name) is not None} - {"operator"}
+    if says != {"tags"} or own.tags.is_null_ is not None:
+        return None
+    tags = [*(own.tags.all_ or ()), *(getattr(own.tags, "any_", None) or ())]
+    return tags[0] if len(tags) == 1 else None
