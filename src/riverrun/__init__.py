@@ -19,7 +19,10 @@ _HOMES = {
     "get_client": "riverrun.client.orchestration",
     "get_run_logger": "riverrun.logging",
     "opaque": "riverrun.utilities.annotations",
+    "pause_flow_run": "riverrun.flow_runs",
     "quote": "riverrun.utilities.annotations",
+    "resume_flow_run": "riverrun.flow_runs",
+    "suspend_flow_run": "riverrun.flow_runs",
     "tags": "riverrun.context",
     "task": "riverrun.tasks",
     "unmapped": "riverrun.utilities.annotations",
@@ -30,6 +33,7 @@ __all__ = [*_HOMES, "__version__"]
 if TYPE_CHECKING:
     from riverrun.client.orchestration import get_client
     from riverrun.context import tags
+    from riverrun.flow_runs import pause_flow_run, resume_flow_run, suspend_flow_run
     from riverrun.flows import Flow, flow
     from riverrun.logging import get_run_logger
     from riverrun.states import State

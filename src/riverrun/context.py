@@ -106,6 +106,7 @@ class FlowRunContext(ContextModel):
         "_keys",
         "_counts",
         "_counts_lock",
+        "_pauses",
         "_results",
         "_subflows",
         "detached",
@@ -154,6 +155,8 @@ class FlowRunContext(ContextModel):
         self._results: Any = None
         #: what is remembered from one attempt to the next (engine.subflows)
         self._subflows: Any = None
+        #: how many pauses the flow has come to
+        self._pauses = 0
         self._counts: dict[str, int] = {}
         self._counts_lock = allocate_lock()
 

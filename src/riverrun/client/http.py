@@ -31,6 +31,7 @@ from riverrun.base.errors import (
     ServerFailure,
     UnavailableError,
 )
+from riverrun.client import journal
 from riverrun.client.call import JSON, NO_BODY, Call, Raw
 from riverrun.client.location import api_url, ensure_api_url
 
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: what this process has written itself is to be known to the server that is asked; the longest wait for that
+SETTLE_SECONDS = 1.0
 RETRIED = frozenset({408, 429, 502, 503})
 LONGEST_DELAY = 60.0
 
@@ -72,7 +75,9 @@ def send(
                 time.sleep(step)
                 step = exchange.send(None)
             else:
-                step = exchange.send(_request(step, base_url or ensure_api_url(), client))
+                url = base_url or ensure_api_url()
+                journal.settle(SETTLE_SECONDS)
+                step = exchange.send(_request(step, url, client))
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
 
@@ -94,6 +99,8 @@ async def asend(
                 url = base_url or api_url()
                 if url is None:
                     url = await asyncio.to_thread(ensure_api_url)
+                if not journal.settle(0):
+                    await asyncio.to_thread(journal.settle, SETTLE_SECONDS)
                 step = exchange.send(await _arequest(step, url, client))
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]

@@ -10,7 +10,7 @@ from inspect import iscoroutine
 from typing import TYPE_CHECKING, Any
 
 from riverrun.base.clock import now
-from riverrun.base.errors import Abort, CancelledRun, FailedRun, FlowRunTimeoutError, UnfinishedRun
+from riverrun.base.errors import Abort, CancelledRun, FailedRun, FlowRunTimeoutError, Pause, UnfinishedRun
 from riverrun.base.ids import uuid7
 from riverrun.base.loops import run_blocking
 from riverrun.base.names import run_name as random_name
@@ -63,6 +63,7 @@ class FlowRunLife:
 
     __slots__ = (
         "args",
+        "begun",
         "call",
         "context",
         "error",
@@ -93,8 +94,12 @@ class FlowRunLife:
         wait_for: Any = None,
         *,
         run: FlowRun | None = None,
+        begun: bool = False,
     ) -> None:
-        """Binds a call; with `run` it is that run which is run, for the first time or again."""
+        """Binds a call; with `run` it is that run which is run, for the first time or again.
+
+        `begun`: the server knows the run and has let it begin, so that it is Running already.
+        """
         self.flow = flow
         self.args = args
         self.kwargs = kwargs
@@ -132,6 +137,7 @@ class FlowRunLife:
         self.context: FlowRunContext | None = None
         #: by what the server interrupts the run, and whether something from outside has
         self.handle: commands.Handle | None = None
+        self.begun = begun
         self.struck = False
         #: whether a generator's items go to the caller one by one (engine.streams)
         self.streamed = False
@@ -184,6 +190,9 @@ class FlowRunLife:
                 self.handle.release()
 
     def _record_created(self) -> None:
+        if self.begun:
+            self.run.parameters = self.parameters
+            return
         created: tuple[Any, ...] = ()
         if self.parent is not None:
             known = self.parent.state is not None
@@ -259,7 +268,10 @@ class FlowRunLife:
             self.error = None
             if self.context is not None and self.context._subflows is not None:
                 self.context._subflows.begin_attempt()
-            self._enter(Running())
+            if self.begun:
+                self.begun, self.state = False, self._as_state(run.state)
+            else:
+                self._enter(Running())
             if flow.on_running_hooks:
                 yield from run_hooks(flow.on_running_hooks, (flow, run, self.state), self.logger)
             call = Call(flow.fn, self.args, self.kwargs, flow.timeout_seconds)
@@ -271,7 +283,8 @@ class FlowRunLife:
                 yield call
                 error = call.error
             # what was submitted belongs to this attempt: it ends before the attempt's state is told
-            finish = Do(runner.finish, error, interruptible=True)
+            # tasks that are under way when a run is suspended go on to their ends
+            finish = Do(runner.finish, None if isinstance(error, Pause) else error, interruptible=True)
             yield finish
             if finish.error is not None:
                 # struck while it waited: what runs is struck as well
@@ -394,6 +407,11 @@ class FlowRunLife:
         self.logger.error("%s%s", "Crash detected! " if state.is_crashed() else "", state.message)
 
     def _end_struck(self, error: BaseException) -> Steps:
+        if isinstance(error, Pause) and error.state is not None:
+            # the server has written that state; another process goes on from it
+            self.struck, self.state, self.interrupt = True, error.state, strip(error)
+            self.logger.info("%s", error)
+            return
         self._crash(error)
         if self.run.id not in commands.fenced:
             yield from run_hooks(self._hooks(self.state.type), (self.flow, self.run, self.state), self.logger)

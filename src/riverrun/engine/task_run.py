@@ -207,7 +207,7 @@ class TaskRunLife:
         names = tags.names_of(self.run.tags)
         if names:
             self.publish()
-            outcome = yield from tags.take(names, self.run.id, Do, Sleep)
+            outcome = yield from tags.take(names, self.run.id, Do, Wait)
             if isinstance(outcome, BaseException):
                 self._crash(outcome)
                 return False

@@ -22,6 +22,12 @@ class OrchestrationResult(Struct, Model, Generic[R], kw_only=True):
     details: ResponseDetails
 
 
+class Begun(OrchestrationResult[FlowRun], kw_only=True):
+    """The same for a process that wants to run a flow run, with the run as it is now."""
+
+    flow_run: FlowRun
+
+
 class ScheduledWork(Struct, Model, kw_only=True):
     """A run that a worker may take, and where it waited."""
 

@@ -1,9 +1,10 @@
 """Calls about flow runs, their states and inputs."""
 
 from typing import Any
+from uuid import UUID
 
 from riverrun.client.call import Call, Id, Raw, at, delete, get, patch, post
-from riverrun.client.calls.answers import OrchestrationResult
+from riverrun.client.calls.answers import Begun, OrchestrationResult
 from riverrun.wire.flow_runs import (
     FlowRunBulkDeleteResponse,
     FlowRunBulkSetStateResponse,
@@ -110,6 +111,12 @@ def read_flow_run_state(flow_run_state_id: Id) -> Call[BaseState]:
 def download_flow_run_logs(flow_run_id: Id) -> Call[Any]:
     """The log as CSV: the answer is the HTTP response."""
     return get(_run(flow_run_id, "logs", "download"), Raw, noun=_noun(flow_run_id))
+
+
+def begin_flow_run(flow_run_id: Id, writer: UUID, transition_id: UUID) -> Call[Begun]:
+    """Let the process that writes the journal `writer` start the run; as a proposal of Running."""
+    body = {"writer": writer, "transition_id": transition_id}
+    return post(_run(flow_run_id, "begin"), body, Begun, noun=_noun(flow_run_id))
 
 
 # -- inputs ---------------------------------------------------------------------------------------------------------------

@@ -158,6 +158,7 @@ def settle(timeout: float = 1.0) -> bool:
 
     True where there is no server. For those who are about to ask the server about runs of this process.
     """
+    _look_for_server()
     return shipping.settle(timeout)
 
 
