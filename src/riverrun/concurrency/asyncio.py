@@ -93,7 +93,7 @@ async def _acquire(wanted: Wanted, timeout_seconds: float | None, max_retries: i
             raise
         if delay is None:
             return attempt
-        await asyncio.sleep(patience.pause(delay))
+        await patience.turn(delay).wait_async()
 
 
 def _watch(lease: Lease, *, strictly: bool) -> None:

@@ -19,6 +19,7 @@ from riverrun.base.clock import monotonic
 from riverrun.base.errors import ConflictError, NotFoundError, RiverrunError
 from riverrun.client.calls.concurrency import release_lease, renew_lease
 from riverrun.client.http import send
+from riverrun.concurrency.turns import pass_on
 
 _RENEWED_AT = 0.75
 _LAST_CHANCE_SECONDS = 2.0
@@ -29,10 +30,12 @@ _logger = logging.getLogger("riverrun.concurrency")
 class Lease:
     """Slots held for `duration` seconds from now, if nobody renews them. `lost` says why they are held no longer."""
 
-    __slots__ = ("context", "duration", "ends", "failures", "held", "id", "lost", "on_lost", "url")
+    __slots__ = ("context", "duration", "ends", "failures", "held", "id", "lost", "names", "on_lost", "slots", "url")
 
-    def __init__(self, lease_id: UUID, duration: float, url: str) -> None:
+    def __init__(self, lease_id: UUID, duration: float, url: str, names: list[str], slots: int) -> None:
         self.id = lease_id
+        self.names = names
+        self.slots = slots
         self.duration = duration
         self.url = url
         self.ends = monotonic() + duration
@@ -162,6 +165,8 @@ def _give_back(lease: Lease) -> None:
             lease.duration,
             error,
         )
+    else:
+        pass_on(lease.names, lease.slots)
 
 
 keeper = Keeper()

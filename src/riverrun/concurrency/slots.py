@@ -13,6 +13,7 @@ from riverrun.client.calls import concurrency as calls
 from riverrun.client.http import send
 from riverrun.client.location import ensure_api_url
 from riverrun.concurrency.leases import Lease, keeper
+from riverrun.concurrency.turns import Turn
 from riverrun.context import FlowRunContext, TaskRunContext
 from riverrun.wire.concurrency import (
     ConcurrencyLeaseHolder,
@@ -129,7 +130,9 @@ class Attempt:
             url,
         )
         self.limits = answer.limits
-        return Lease(answer.lease_id, wanted.lease_duration, url) if answer.limits else None
+        if not answer.limits:
+            return None
+        return Lease(answer.lease_id, wanted.lease_duration, url, wanted.names, wanted.slots)
 
     def _refused(self, error: Exception) -> ConcurrencySlotAcquisitionError:
         return ConcurrencySlotAcquisitionError(f"Unable to acquire concurrency slots on {self.wanted.names!r}: {error}")
@@ -151,8 +154,11 @@ class Patience:
         self.until = None if timeout_seconds is None else monotonic() + timeout_seconds
         self.left = max_retries
 
-    def pause(self, retry_after: float) -> float:
-        """Seconds until the next attempt; raises when there is to be none."""
+    def turn(self, retry_after: float) -> Turn:
+        """The wait for the next attempt; raises when there is to be none."""
+        return Turn(self.names, self._pause(retry_after))
+
+    def _pause(self, retry_after: float) -> float:
         if self.left is not None:
             if self.left <= 0:
                 raise ConcurrencySlotAcquisitionError(

@@ -1,6 +1,5 @@
 """Limits on how much happens at once, for sync code."""
 
-import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
@@ -93,4 +92,4 @@ def _acquire(wanted: Wanted, timeout_seconds: float | None, max_retries: int | N
         if delay is None:
             return attempt
         with released():
-            time.sleep(patience.pause(delay))
+            patience.turn(delay).wait()

@@ -5,15 +5,23 @@ seconds, so that tagged tasks cost nothing more; without a server there are no l
 only for limits that are known to exist.
 """
 
+import logging
+import os
+import random
 from collections.abc import Generator
+from threading import Lock
 from typing import Any
 from uuid import UUID
 
 from riverrun.base.clock import monotonic
+from riverrun.base.errors import ServerFailure
 from riverrun.client.location import api_url
 from riverrun.concurrency.leases import Lease, keeper
 from riverrun.concurrency.slots import Attempt, ConcurrencySlotAcquisitionError, Wanted
+from riverrun.concurrency.turns import Turn
 from riverrun.wire.concurrency import ConcurrencyLeaseHolder
+
+_logger = logging.getLogger("riverrun.concurrency")
 
 LEASE_SECONDS = 60.0
 _REMEMBERED_SECONDS = 5.0
@@ -22,6 +30,7 @@ _AWAY_PAUSE = 2.0
 
 #: names -> until when they are known to have no limits
 _unlimited: dict[tuple[str, ...], float] = {}
+_asking: dict[tuple[str, ...], Lock] = {}
 #: names of which limits have been seen
 _limited: set[tuple[str, ...]] = set()
 
@@ -48,10 +57,16 @@ def attempt(names: tuple[str, ...], run_id: UUID) -> Lease | float | None:
     holder = ConcurrencyLeaseHolder(type="task_run", id=run_id)
     asked = Attempt(Wanted(names, 1, lease_duration=LEASE_SECONDS, holder=holder))
     try:
-        delay = asked.run(retries=0)
-    except ConcurrencySlotAcquisitionError:
+        with _asking.setdefault(names, Lock()):  # one at a time: the server would let them wait for each other anyway
+            if _unlimited.get(names, 0.0) > monotonic():  # a neighbour has just learned it
+                return None
+            delay = asked.run(retries=0)
+    except ConcurrencySlotAcquisitionError as error:
+        if isinstance(error.__cause__, ServerFailure):  # it is there, but busy
+            return random.uniform(0.1, 0.5)  # noqa: S311 - spreads retries, guards nothing
         if names in _limited:
             return _AWAY_PAUSE
+        _logger.warning("Whether %s are limited cannot be told, the run goes on: %s", ", ".join(names), error)
         _remember(names)
         return None
     except BaseException:
@@ -66,9 +81,9 @@ def attempt(names: tuple[str, ...], run_id: UUID) -> Lease | float | None:
 
 
 def take(
-    names: tuple[str, ...], run_id: UUID, do: Any, sleep: Any
+    names: tuple[str, ...], run_id: UUID, do: Any, wait: Any
 ) -> Generator[Any, None, Lease | BaseException | None]:
-    """Take slots, waiting until they are free; `do` and `sleep` are the engine's effects. Gives what struck it, if anything."""
+    """Take slots, waiting until they are free; `do` and `wait` are the engine's effects. Gives what struck it, if anything."""
     while True:
         asking = do(attempt, names, run_id)
         yield asking
@@ -77,10 +92,11 @@ def take(
         outcome = asking.value
         if not isinstance(outcome, float):
             return outcome  # type: ignore[no-any-return]
-        pause = sleep(outcome)
-        yield pause
-        if pause.error is not None:
-            return pause.error  # type: ignore[no-any-return]
+        turn = wait([Turn(names, outcome)])
+        yield turn
+        if turn.error is not None:
+            return turn.error  # type: ignore[no-any-return]
 
 
 let_go = keeper.let_go
+os.register_at_fork(after_in_child=_asking.clear)
