@@ -5,6 +5,7 @@ the flow's code runs; what happens then goes into the journal of this process, a
 """
 
 import asyncio
+import math
 import os
 import time
 from contextlib import suppress
@@ -125,10 +126,12 @@ def _note_flow(run: FlowRun, flow: "Flow[..., Any]") -> None:
     """Let the server know the flow's version and retries; what was set for this run stays."""
     policy = run.empirical_policy
     policy.retries = policy.retries or flow.retries
-    policy.retry_delay = policy.retry_delay or flow.retry_delay_seconds
+    delay = policy.retry_delay or flow.retry_delay_seconds
+    policy.retry_delay = delay = delay[0] if isinstance(delay, list) else delay
     fields: dict[str, Any] = {
         name: getattr(policy, name) for name in ("retries", "retry_delay", "pause_keys", "resuming", "retry_type")
     }
+    fields["retry_delay"] = math.ceil(delay or 0)  # the server keeps whole seconds; this process does not
     update = FlowRunUpdate(flow_version=flow.version, empirical_policy=msgspec.convert(fields, FlowRunPolicy))
     send(calls.update_flow_run(run.id, update))
 
@@ -154,6 +157,7 @@ def _claim(run: FlowRun) -> FlowRun:
             raise NotOurs(f"Flow run {run.name!r} was not given to this process: {begun.details.reason}")
         time.sleep(begun.details.delay_seconds or 1)
     pausing.adopt(begun.flow_run, begun.flow_run.state or state)
+    begun.flow_run.empirical_policy.retry_delay = run.empirical_policy.retry_delay
     return begun.flow_run
 
 
