@@ -17,6 +17,7 @@ NOUNS = (
     "admin",
     "artifacts",
     "concurrency",
+    "events",
     "flows",
     "health",
     "inputs",

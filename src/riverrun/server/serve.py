@@ -22,6 +22,7 @@ from riverrun.server.app import make_app
 from riverrun.server.db import schema
 from riverrun.server.db.engine import Database, open_database, parse_url
 from riverrun.server.http.edge import Edge
+from riverrun.server.http.socket_protocol import MAX_BYTES, Protocol
 from riverrun.server.services import all_loops
 from riverrun.server.services.loops import Services
 from riverrun.server.store import Store
@@ -198,12 +199,12 @@ def _config() -> uvicorn.Config:
     return uvicorn.Config(
         _unset,
         http="httptools",
-        ws="websockets-sansio",
+        ws=Protocol,
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
-        ws_max_size=1024 * 1024,
+        ws_max_size=MAX_BYTES,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )

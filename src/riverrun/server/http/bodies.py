@@ -13,8 +13,6 @@ from riverrun.server.http.errors import HTTPError, InvalidRequest
 
 MAX_BYTES = 10 * 1024 * 1024
 MAX_DEPTH = 64
-#: the default and the largest `limit` of a list
-MAX_PAGE = 200
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _LONG_NUMBER = re.compile(rb"(?<![\w.\"])-?\d{19,}(?![\w.])")
@@ -47,11 +45,16 @@ def check(body: bytes) -> None:
     """Refuse what no handler may get: deep nesting, numbers that no column holds, NUL characters."""
     if len(body) > MAX_BYTES:
         raise HTTPError(413, f"The body has {len(body):,} bytes; at most {MAX_BYTES:,} are taken.")
-    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _is_deep(body):
+    if is_too_deep(body):
         raise InvalidRequest(("body",), f"The body is nested deeper than {MAX_DEPTH} levels.")
     for number in _LONG_NUMBER.findall(_STRINGS.sub(b'""', body) if _LONG_NUMBER.search(body) else b""):
         if len(number) > 20 or not -_INT64 <= int(number) < _INT64:
             raise InvalidRequest(("body",), f"The number {number[:24].decode()}... does not fit into 64 bits.")
+
+
+def is_too_deep(body: bytes) -> bool:
+    """Whether JSON is nested deeper than `MAX_DEPTH`."""
+    return body.count(b"[") + body.count(b"{") > MAX_DEPTH and _is_deep(body)
 
 
 def _is_deep(body: bytes) -> bool:
@@ -64,15 +67,6 @@ def _is_deep(body: bytes) -> bool:
             return False  # not JSON at all; the decoder says so
         brackets = shorter
     return bool(brackets)
-
-
-def page_limit(limit: int | None) -> int:
-    """How many things a list may have: what the request says, or the most there are; raises InvalidRequest."""
-    if limit is None:
-        return MAX_PAGE
-    if not 0 <= limit <= MAX_PAGE:
-        raise InvalidRequest(("body", "limit"), f"limit is {limit}; a list has between 0 and {MAX_PAGE} things.")
-    return limit
 
 
 def invalid(error: msgspec.ValidationError, body: bytes = b"") -> InvalidRequest:

@@ -112,6 +112,7 @@ class Run:
         "state_name",
         "stored_code",
         "stored_expected",
+        "told_at",
         "told_before",
     )
 
@@ -130,6 +131,8 @@ class Run:
         self.stored_expected: int | None = None
         self.stored_code: int | None = None
         self.parent: int | None = None
+        #: the instant of the newest word of a client about it
+        self.told_at = 0
         #: states that were there before this unit
         self.told_before = 0
         #: states entered in this unit; of a stored run also their rows, in case its states must be put in order again

@@ -4,7 +4,7 @@ A failing unit is tried again carefully, then in halves, so that the one record 
 while all others pass. Errors of the database itself (full disk, no connection) are not the records' fault and are raised.
 """
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -69,6 +69,29 @@ def drive(unit: Sequence[T], attempt: Callable[[Sequence[T], bool, Exception | N
             error = None
         except Exception as caught:
             if not is_records_fault(verbs, caught):
+                raise
+            error = caught
+        try:
+            step = steps.send(error)
+        except StopIteration:
+            return
+
+
+async def adrive(
+    unit: Sequence[T],
+    attempt: Callable[[Sequence[T], bool, Exception | None], Awaitable[None]],
+    verbs: ModuleType,
+) -> None:
+    """`drive` on an event loop."""
+    steps = attempts(unit)
+    error: Exception | None = None
+    step = next(steps)
+    while True:
+        try:
+            await attempt(*step)
+            error = None
+        except Exception as caught:
+            if not is_records_fault(verbs, getattr(caught, "orig", None) or caught):
                 raise
             error = caught
         try:

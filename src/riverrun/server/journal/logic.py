@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from riverrun.server.db.units import Caller, Reader, Transaction
 from riverrun.server.ingest.claims import LEASE, LEASE_SECONDS, cancelling, fenced, renew, writer_key
 from riverrun.server.ingest.settle import CLOSED, endings, next_seq_on, numbered, teller_of
 from riverrun.server.ingest.unit import Item, Unit, tells_of_gap
-from riverrun.server.ingest.units import attempts, cut, is_records_fault
+from riverrun.server.ingest.units import adrive, cut
 from riverrun.server.store import Store
 from riverrun.wire.journal import decode
 from riverrun.wire.presence import JournalAnswer, JournalBody, Presence, PresenceBody
@@ -30,20 +31,7 @@ async def take(store: Store, caller: Caller, body: JournalBody) -> JournalAnswer
     """Store the records; returns when they are committed. Raises JournalGap, and InputError for numbers without order."""
     _check(body.records)
     for items in cut(body.records, UNIT_RECORDS):
-        steps = attempts(items)
-        step = next(steps)
-        while True:
-            error: Exception | None = None
-            try:
-                await _attempt(store, caller, body.writer, *step)
-            except Exception as caught:
-                if not is_records_fault(store.shared.verbs, getattr(caught, "orig", None) or caught):
-                    raise
-                error = caught
-            try:
-                step = steps.send(error)
-            except StopIteration:
-                break
+        await adrive(items, partial(_attempt, store, caller, body.writer), store.shared.verbs)
     return await store.write(lambda transaction: _answer(transaction, body), caller)
 
 

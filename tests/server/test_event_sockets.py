@@ -1,0 +1,179 @@
+"""Sockets: the auth dance, events in, what malformed frames get, and the order of commits and pongs."""
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+import websockets
+from websockets.asyncio.client import connect
+
+from riverrun.base.ids import uuid7
+from tests.server.talk import T0, in_loop, other, report, send
+
+
+def states(api: httpx.Client, run: UUID) -> list[str]:
+    return [state["name"] for state in api.get("/task_run_states/", params={"task_run_id": str(run)}).json()]
+
+
+@in_loop
+async def test_reported_task_runs_are_there_when_the_pong_comes(server_url: str, api: httpx.Client) -> None:
+    run = uuid7()
+    events = [report(run, name, at) for at, name in enumerate(["Pending", "Running", "Completed"])]
+    await send(server_url, *events)
+    found = api.get(f"/task_runs/{run}").json()
+    assert (found["state_name"], found["run_count"], found["name"]) == ("Completed", 1, "say-0")
+    assert found["tags"] == ["blue"]
+    assert found["labels"]["mine"] == "yes"
+    assert found["task_inputs"] == {"x": [{"input_type": "parameter", "name": "x"}]}
+    assert (found["empirical_policy"]["retries"], found["empirical_policy"]["retry_delay"]) == (2, [1, 2])
+    assert found["total_run_time"] == 1.0
+    assert found["state_id"] == events[-1]["id"]
+    assert states(api, run) == ["Pending", "Running", "Completed"]
+
+
+@in_loop
+async def test_reports_may_come_twice_and_out_of_order(server_url: str, api: httpx.Client) -> None:
+    run = uuid7()
+    pending, running, completed = (report(run, name, at) for at, name in enumerate(["Pending", "Running", "Completed"]))
+    await send(server_url, completed, pending, completed)
+    await send(server_url, running, pending)
+    assert states(api, run) == ["Pending", "Running", "Completed"]
+    found = api.get(f"/task_runs/{run}").json()
+    assert (found["state_name"], found["total_run_time"]) == ("Completed", 1.0)
+
+
+@in_loop
+async def test_a_run_that_was_requested_keeps_its_id(server_url: str, api: httpx.Client) -> None:
+    flow = api.post("/flows/", json={"name": f"flow-{uuid4()}"}).json()["id"]
+    flow_run = api.post("/flow_runs/", json={"flow_id": flow}).json()["id"]
+    body = {"flow_run_id": flow_run, "task_key": "say-1234", "dynamic_key": "0"}
+    made = api.post("/task_runs/", json=body).json()
+    another = uuid7()
+    later = (datetime.now(UTC) - T0).total_seconds() + 60
+    await send(server_url, report(another, "Running", later, flow_run=UUID(flow_run)))
+    assert api.get(f"/task_runs/{another}").status_code == 404
+    assert api.get(f"/task_runs/{made['id']}").json()["state_name"] == "Running"
+
+
+@in_loop
+async def test_events_by_request_are_taken_the_same_way(api: httpx.Client) -> None:
+    run = uuid7()
+    assert api.post("/events", json=[report(run, "Running", 0), other()]).status_code == 204
+    assert states(api, run) == ["Running"]
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ({"id": "x"}, "id"),
+        ({"resource": {}}, "resource"),
+        ({"related": [{"prefect.resource.id": "a"}]}, "related"),
+        ({"payload": 3}, "payload"),
+        ({"occurred": "yesterday"}, "occurred"),
+        ({"event": "x" * 2000}, "event"),
+    ],
+)
+def test_what_is_no_event_is_refused_with_its_place(api: httpx.Client, change: dict[str, Any], where: str) -> None:
+    refused = api.post("/events", json=[other(), other(**change)])
+    assert refused.status_code == 422
+    assert refused.json()["exception_detail"][0]["loc"][:3] == ["body", 1, where]
+
+
+@in_loop
+async def test_a_thousand_reports_in_one_burst(server_url: str, api: httpx.Client) -> None:
+    flow_run = uuid7()
+    runs = [uuid7() for _ in range(400)]
+    events = [
+        report(run, name, at, flow_run=flow_run, dynamic_key=str(number))
+        for number, run in enumerate(runs)
+        for at, name in enumerate(["Pending", "Running", "Completed"])
+    ]
+    await send(server_url, *events)
+    filter = {"task_runs": {"flow_run_id": {"any_": [str(flow_run)]}, "state": {"type": {"any_": ["COMPLETED"]}}}}
+    assert api.post("/task_runs/count", json=filter).json() == 400
+
+
+@in_loop
+async def test_a_poisonous_report_keeps_no_other_out(server_url: str, api: httpx.Client) -> None:
+    good, bad, nul = uuid7(), uuid7(), uuid7()
+    await send(
+        server_url,
+        report(bad, "Running", 0, run_count=10**18, flow_run_run_count=10**18),
+        report(nul, "Running", 0, name="a\0b"),
+        report(good, "Running", 0),
+    )
+    assert states(api, good) == ["Running"]
+    assert states(api, nul) == ["Running"]
+
+
+# -- what is refused ----------------------------------------------------------------------------------------------------------
+
+
+async def _close_code(base: str, path: str, *frames: str | bytes, sign_in: bool = True) -> int | None:
+    """The code with which the server closes after these frames; None: it does not."""
+    url = base.replace("http", "ws", 1) + "/api" + path
+    async with connect(url, subprotocols=["prefect"], max_size=None) as socket:
+        if sign_in:
+            await socket.send('{"type": "auth", "token": null}')
+            await socket.recv()
+        try:
+            for frame in frames:
+                await socket.send(frame)
+            await asyncio.wait_for(socket.recv(), 2)
+        except websockets.ConnectionClosed as closed:
+            return closed.rcvd.code if closed.rcvd else None
+        except TimeoutError:
+            return None
+    return None
+
+
+@pytest.mark.parametrize(
+    ("frames", "sign_in", "code"),
+    [
+        (("{",), True, 1002),
+        (("[]",), True, 1003),
+        ((json.dumps(other(id="x")),), True, 1003),
+        ((b"\x00\x01",), True, 1003),
+        (("[" * 5000,), True, 1003),
+        (("x" * (1024 * 1024 + 1),), True, 1009),
+        (("{",), False, 1002),
+        (("3",), False, 1002),
+        ((b"{}",), False, 1003),
+        (('{"type": "filter"}',), False, 1008),
+    ],
+)
+@in_loop
+async def test_malformed_frames_close_with_a_code_of_the_clients(
+    server_url: str, frames: tuple[str | bytes, ...], sign_in: bool, code: int
+) -> None:
+    assert await _close_code(server_url, "/events/in", *frames, sign_in=sign_in) == code
+
+
+@in_loop
+async def test_unknown_sockets_are_not_there(server_url: str) -> None:
+    with pytest.raises(websockets.InvalidStatus) as refused:
+        async with connect(server_url.replace("http", "ws", 1) + "/api/nothing/here", subprotocols=["prefect"]):
+            pass
+    assert refused.value.response.status_code == 404
+
+
+@in_loop
+async def test_an_old_client_that_offers_no_subprotocol_is_let_in(server_url: str, api: httpx.Client) -> None:
+    run = uuid7()
+    async with connect(server_url.replace("http", "ws", 1) + "/api/events/in") as socket:
+        assert socket.subprotocol is None
+        await socket.send(json.dumps(report(run, "Running", 0)))
+        await (await socket.ping())
+    assert states(api, run) == ["Running"]
+
+
+@in_loop
+async def test_events_before_a_malformed_one_count(server_url: str, api: httpx.Client) -> None:
+    run = uuid7()
+    assert await _close_code(server_url, "/events/in", json.dumps(report(run, "Running", 0)), "{") == 1002
+    await send(server_url, other())
+    assert states(api, run) == ["Running"]
