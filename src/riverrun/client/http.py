@@ -47,6 +47,9 @@ SETTLE_SECONDS = 1.0
 RETRIED = frozenset({408, 429, 502, 503})
 LONGEST_DELAY = 60.0
 
+#: paths of what has nothing to do with runs: these calls need not wait until the server knows this process's records
+_APART = ("/variables", "/block_", "/v2/concurrency_limits", "/concurrency_limits", "/admin", "/collections")
+
 #: status -> the error it becomes; others by their hundred
 _ERRORS: dict[int, type[HTTPStatusError]] = {
     401: AccessDenied,
@@ -76,7 +79,8 @@ def send(
                 step = exchange.send(None)
             else:
                 url = base_url or ensure_api_url()
-                journal.settle(SETTLE_SECONDS)
+                if not call.path.startswith(_APART):
+                    journal.settle(SETTLE_SECONDS)
                 step = exchange.send(_request(step, url, client))
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
@@ -99,7 +103,7 @@ async def asend(
                 url = base_url or api_url()
                 if url is None:
                     url = await asyncio.to_thread(ensure_api_url)
-                if not journal.settle(0):
+                if not call.path.startswith(_APART) and not journal.settle(0):
                     await asyncio.to_thread(journal.settle, SETTLE_SECONDS)
                 step = exchange.send(await _arequest(step, url, client))
     except StopIteration as end:
