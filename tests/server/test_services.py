@@ -127,7 +127,8 @@ def test_a_pass_with_more_to_do_is_followed_at_once(store: Store) -> None:
     run(scenario())
 
 
-def test_a_failing_loop_is_tried_again_and_told_of(store: Store) -> None:
+def test_a_failing_loop_is_tried_again_and_told_of(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loops, "FIRST_PAUSE", 0.1)
     counted = Counted(interval=3600)
     counted.failing = True
 

@@ -189,11 +189,19 @@ def stop() -> None:
         say("The server has just ended.")
         return
     deadline = time.monotonic() + _STOP_SECONDS
-    while (now := running_server()) is not None and now["pid"] == found["pid"]:
+    while _is_alive(found["pid"]):
         if time.monotonic() >= deadline:
             raise UnavailableError(f"The server (process {found['pid']}) has not ended within {_STOP_SECONDS:g} s.")
         time.sleep(_POLL_SECONDS)
     say(f"The server at {found['url']} has stopped.")
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 @server.command()

@@ -54,7 +54,7 @@ class _Collector:
     def collect(self) -> Iterator[Any]:
         yield from self._requests()
         yield from self._store()
-        if self.services is not None:
+        if self.services is not None and self.services.loops:
             yield from self._loops(self.services)
 
     def _requests(self) -> Iterator[Any]:

@@ -142,15 +142,15 @@ def _operation(route: Route, schemas: dict[int, Any]) -> dict[str, Any]:
         operation["security"] = [{}, {"key": []}, {"auth_string": []}]
     if route.parameters:
         operation["parameters"] = [_parameter(parameter, schemas) for parameter in route.parameters]
-    if route.body is not None:
+    if route.takes_raw:
+        binary = {"schema": {"type": "string", "format": "binary"}}
+        operation["requestBody"] = {"required": True, "content": {route.raw_media_type: binary}}
+    elif route.body is not None:
         schema = schemas[id(route.body)]
         operation["requestBody"] = {
             "required": not _may_be_null(schema),
             "content": {"application/json": {"schema": schema}},
         }
-    elif route.takes_raw:
-        binary = {"schema": {"type": "string", "format": "binary"}}
-        operation["requestBody"] = {"required": True, "content": {route.raw_media_type: binary}}
     return operation
 
 

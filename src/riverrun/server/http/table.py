@@ -88,7 +88,7 @@ class Route(Struct, kw_only=True):
     decode: Callable[[bytes], Any] | None = None
     takes_raw: bool = False
     #: of a raw body
-    raw_media_type: str = "application/octet-stream"
+    raw_media_type: str = "application/x-msgpack"
     #: bulk work stands behind interactive requests in the writer's queue
     bulk: bool = False
     max_bytes: int = bodies.MAX_BYTES

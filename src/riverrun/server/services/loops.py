@@ -31,6 +31,8 @@ LEASE_SECONDS = 10.0
 RENEW_SECONDS = 3.0
 #: failures in a row after which the server is not ready
 FAILURES = 3
+#: seconds after the first of them
+FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 30.0
 _THREADS = 4
 
@@ -104,9 +106,12 @@ class Services:
         if self._threads is not None:
             self._threads.shutdown()
             self._threads = None
-        if self._led:
-            led, self._led = self._led, set()
-            await self.store.write(partial(self._give_away, led))
+        led, self._led = self._led, set()
+        if led:
+            try:
+                await self.store.write(partial(self._give_away, led))
+            except self.store.database.errors as error:
+                log.warning("The lead of the loops was not given away, it ends by itself: %s", error)
 
     # -- one loop -----------------------------------------------------------------------------------------------------------
 
@@ -121,7 +126,8 @@ class Services:
                 again = await self._pass(loop)
                 health = self.health[loop.name]
                 if health.failures:
-                    pause = min(2.0 ** (health.failures - 1), max(1.0, loop.interval), _LONGEST_PAUSE)
+                    longest = min(max(1.0, loop.interval), _LONGEST_PAUSE)
+                    pause = min(FIRST_PAUSE * 2.0 ** (health.failures - 1), longest)
                 else:
                     pause = 0.0 if again else max(0.0, loop.interval - (time.monotonic() - started))
 
