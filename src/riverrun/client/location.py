@@ -4,14 +4,16 @@ A running server holds an exclusive flock on `$RIVERRUN_HOME/server.json` and ha
 of life, for it frees itself whatever way the server ends.
 """
 
+import contextlib
 import os
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from riverrun.base.config import settings
+from riverrun.base.config import find, settings
 from riverrun.base.errors import UnavailableError
+from riverrun.base.setting import PREFIX
 
 START_SECONDS = 60.0
 #: how long a server that was started for somebody waits for the next request before it ends
@@ -83,17 +85,45 @@ def _start_server() -> None:
 
     command = [sys.executable, "-m", "riverrun", "server", "start", "--background", "--port", "0"]
     command += ["--idle-seconds", str(IDLE_SECONDS)]
-    # The server is for this home, also where settings hold for a block of code only.
-    environment = {**os.environ, "RIVERRUN_HOME": str(settings().home)}
     try:
         done = subprocess.run(  # noqa: PLW1510 - what it says is told below
-            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=START_SECONDS
+            command, env=_environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=START_SECONDS
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UnavailableError(f"This needs a server, and none could be started: {error}. {_ADVICE}") from error
     if done.returncode != 0 and api_url() is None:  # else another process was faster
         said = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}")[-2000:]
         raise UnavailableError(f"This needs a server, and none could be started: {said}\n{_ADVICE}")
+
+
+def _environment() -> dict[str, str]:
+    """With the home and the database of the settings, also where these hold for a block of code only."""
+    environment = dict(os.environ)
+    current = settings()
+    for field in ("home", "api_database_connection_url"):
+        setting = find(field)
+        for name in setting.fields:
+            environment.pop(f"{PREFIX}{name.upper()}", None)
+        value = getattr(current, field)
+        if value is not None:
+            environment[setting.name] = str(value)
+    return environment
+
+
+def stop_server(home: Path, seconds: float = 10.0) -> bool:
+    """End the server of a home, if one runs; false if it still runs after `seconds`."""
+    import signal
+
+    deadline = time.monotonic() + seconds
+    found = running_server(home)
+    if found is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(found["pid"], signal.SIGTERM)
+    while running_server(home) is not None:
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_POLL_SECONDS)
+    return True
 
 
 _ADVICE = "Start one with `riverrun server start`, or set RIVERRUN_API_URL to a server's API."

@@ -10,8 +10,9 @@ from unittest.mock import AsyncMock, MagicMock
 
 from riverrun.base.config import temporary_settings
 from riverrun.base.ids import uuid7
-from riverrun.client import journal
+from riverrun.client import journal, location
 from riverrun.testing.harness import Harness
+from riverrun.testing.told import ToldJournal
 
 __all__ = [
     "AsyncMock",
@@ -28,6 +29,9 @@ __all__ = [
 def riverrun_test_harness(server_startup_timeout: int | None = None) -> Iterator[Harness]:  # noqa: ARG001 - the peer's parameter
     """Run flows and tasks inside the block without server and disk; gives a `Harness` that shows what happened.
 
+    What needs a server (`get_client`, variables, blocks ...) starts one of the block's own, with an empty store; it is
+    told of the runs before it is asked, and ends with the block.
+
     The journal of the whole process goes to memory and results to a storage in memory that ends with the block. The
     settings of the block hold in the current context: threads that a test starts itself keep the outer ones. Harnesses
     nest; a block sees only what ran in it. Processes started by a flow write to a home of their own, removed at the end.
@@ -36,7 +40,7 @@ def riverrun_test_harness(server_startup_timeout: int | None = None) -> Iterator
 
     name = f"riverrun-test-{uuid7().hex}"
     home = Path(tempfile.gettempdir()) / name
-    memory = journal.MemoryJournal()
+    memory = ToldJournal(home)
     changes = {
         "home": home,
         "test_mode": True,
@@ -49,7 +53,8 @@ def riverrun_test_harness(server_startup_timeout: int | None = None) -> Iterator
             yield Harness(memory)
     finally:
         InMemoryFileSystem._contents.pop(name, None)
-        if home.exists():  # only a child process makes it
+        if home.exists():  # only a child process makes it, or a server
+            location.stop_server(home)
             shutil.rmtree(home, ignore_errors=True)
 
 

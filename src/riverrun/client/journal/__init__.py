@@ -158,6 +158,9 @@ def settle(timeout: float = 1.0) -> bool:
 
     True where there is no server. For those who are about to ask the server about runs of this process.
     """
+    tell = getattr(_sink, "tell_server", None)  # a journal in memory may have a server of its own to tell
+    if tell is not None:
+        return bool(tell(timeout))
     _look_for_server()
     return shipping.settle(timeout)
 
