@@ -13,8 +13,9 @@ from riverrun.base.errors import ConflictError
 from riverrun.server.db import tables
 from riverrun.server.db.scope import Scope
 from riverrun.server.db.units import Transaction
+from riverrun.server.ingest.artifacts import write_artifacts
 from riverrun.server.ingest.fold import Counts, Fold
-from riverrun.wire.journal import LostRecord, RunUpdateRecord, decode
+from riverrun.wire.journal import ArtifactRecord, LostRecord, RunUpdateRecord, decode
 
 #: how much of a record is kept aside: what is too large for a database must at least not be so again
 ASIDE_BYTES = 16 * 1024 * 1024
@@ -61,6 +62,7 @@ class Unit(Fold):
         #: where update records come from, in case they must be kept aside
         self.sources: dict[int, Item] = {}
         self.lost_rows: list[tuple[Any, ...]] = []
+        self.artifacts: list[ArtifactRecord] = []
         self.log_keys: Sequence[int] = ()
 
     def apply(self, cursor: Any) -> Counts:
@@ -164,7 +166,10 @@ class Unit(Fold):
 
     # -- folding and writing ------------------------------------------------------------------------------------------------
 
-    def fold_other(self, record: LostRecord) -> None:
+    def fold_other(self, record: LostRecord | ArtifactRecord) -> None:
+        if isinstance(record, ArtifactRecord):
+            self.artifacts.append(record)
+            return
         self.lost_rows.append((record.first, record.last, self.noticed, self.writer_key, record.why))
         self.counts.lost += max(record.last - record.first + 1, 0)
 
@@ -177,6 +182,7 @@ class Unit(Fold):
     def _write(self, next_seq: int) -> None:
         writer = self.write_runs(self.cursor)
         self.log_keys = writer.log_keys
+        write_artifacts(writer, self.artifacts)
         writer.insert(tables.journal_lost, _LOST_COLUMNS, self.lost_rows)
         writer.insert(tables.journal_aside, _ASIDE_COLUMNS, self.aside_rows)
         following = max(next_seq, self.items[-1][0] + 1) if self.items else next_seq
