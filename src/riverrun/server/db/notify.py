@@ -69,8 +69,6 @@ class Notifier:
                     await work(connection)
             except psycopg.Error as error:
                 log.warning("The connection for wake-ups broke, next try in %.1f s: %s", pause, error)
-            finally:
-                self.listening.clear()
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
@@ -90,10 +88,10 @@ class Notifier:
         await connection.execute(f"LISTEN {CHANNEL}")
         self._hub.fire_all()  # whatever was said while nobody listened
         self.listening.set()
-        async for notice in connection.notifies():
-            sender, *topics = notice.payload.split("\n")
-            if sender != self._me:
-                if topics == [_ALL]:
-                    self._hub.fire_all()
-                else:
-                    self._hub.fire(topics)
+        try:
+            async for notice in connection.notifies():
+                sender, *topics = notice.payload.split("\n")
+                if sender != self._me:
+                    self._hub.fire_all() if topics == [_ALL] else self._hub.fire(topics)
+        finally:
+            self.listening.clear()
