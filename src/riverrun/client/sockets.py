@@ -22,14 +22,15 @@ from riverrun.base.errors import DeniedError, InputError, RiverrunError, Unavail
 from riverrun.base.loops import in_thread
 from riverrun.client.http import encode
 from riverrun.client.location import ensure_api_url
-from riverrun.wire.events import ReceivedEvent
+from riverrun.wire.events import Event, ReceivedEvent
 from riverrun.wire.filters import EventFilter, LogFilter
 from riverrun.wire.logs import Log
 
 if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection as Connection
 
-T = TypeVar("T", bound=ReceivedEvent | Log)
+T = TypeVar("T", bound=ReceivedEvent | Log | Event)
+E = TypeVar("E", bound=ReceivedEvent | Event)
 
 MAX_MESSAGE_BYTES: Final = 16 * 1024**2
 #: ids remembered to tell apart what comes twice after a broken connection
@@ -142,7 +143,7 @@ class _Feed(Generic[T]):
         self._seen[item.id] = None
         if len(self._seen) > _REMEMBERED:
             self._seen.popitem(last=False)
-        if isinstance(item, ReceivedEvent) and (self._latest is None or item.occurred > self._latest):
+        if not isinstance(item, Log) and (self._latest is None or item.occurred > self._latest):
             self._latest = item.occurred
         return item
 
@@ -319,26 +320,30 @@ def _unless_left(closed: Any) -> None:
         raise ConnectionResetError("the server goes away") from closed
 
 
-def _events(filter: EventFilter | Mapping[str, Any] | None) -> _Feed[ReceivedEvent]:
-    return _Feed("/events/out", "event", ReceivedEvent, _fields(filter))
-
-
 def _logs(filter: LogFilter | Mapping[str, Any] | None) -> _Feed[Log]:
     return _Feed("/logs/out", "log", Log, _fields(filter))
 
 
+def _events(filter: EventFilter | Mapping[str, Any] | None, item: type[Any]) -> _Feed[Any]:
+    return _Feed("/events/out", "event", item, _fields(filter))
+
+
 def subscribe_events(
-    filter: EventFilter | Mapping[str, Any] | None = None, **settings: Any
-) -> Subscriber[ReceivedEvent]:
-    """The events that pass the filter, from `filter.occurred.since` (default: now) on, each once."""
-    return Subscriber(_events(filter), **settings)
+    filter: EventFilter | Mapping[str, Any] | None = None,
+    item: type[E] = ReceivedEvent,  # type: ignore[assignment] # who says nothing gets those
+    **settings: Any,
+) -> Subscriber[E]:
+    """The events that pass the filter, from `filter.occurred.since` (default: now) on, each once, as `item`s."""
+    return Subscriber(_events(filter, item), **settings)
 
 
 def asubscribe_events(
-    filter: EventFilter | Mapping[str, Any] | None = None, **settings: Any
-) -> AsyncSubscriber[ReceivedEvent]:
+    filter: EventFilter | Mapping[str, Any] | None = None,
+    item: type[E] = ReceivedEvent,  # type: ignore[assignment] # who says nothing gets those
+    **settings: Any,
+) -> AsyncSubscriber[E]:
     """As `subscribe_events`, for async code."""
-    return AsyncSubscriber(_events(filter), **settings)
+    return AsyncSubscriber(_events(filter, item), **settings)
 
 
 def subscribe_logs(filter: LogFilter | Mapping[str, Any] | None = None, **settings: Any) -> Subscriber[Log]:
