@@ -1,7 +1,7 @@
 """Records, journals and whole stores to test with: one factory per noun."""
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from riverrun.base.ids import uuid7
 from riverrun.server.db.engine import Database
 from riverrun.server.db.tables import metadata
+from riverrun.server.runs import rollups
 from riverrun.wire.journal import FLOW_RUN, TASK_RUN, FlowRunRecord, LogRecord, StateRecord, TaskRunRecord, encode
 
 SCHEDULED, PENDING, RUNNING, COMPLETED, FAILED, CANCELLED, CRASHED, PAUSED, CANCELLING = range(1, 10)
@@ -81,12 +82,23 @@ _UNSTABLE = {
 }
 
 
+def _added_up(*parts: Sequence[Any]) -> list[dict[str, Any]]:
+    """The sums of runs with the changes that are not in them yet; what sums up to nothing is left out."""
+    sums: dict[tuple[Any, ...], list[int]] = {}
+    for row in itertools.chain(*parts):
+        values = [row[name] for name in rollups.COLUMNS]
+        there = sums.setdefault(tuple(values[:6]), [0, 0, 0])
+        there[:] = [old + new for old, new in zip(there, values[6:], strict=True)]
+    return [dict(zip(rollups.COLUMNS, (*key, *values), strict=True)) for key, values in sums.items() if any(values)]
+
+
 def contents(database: Database) -> dict[str, list[tuple[Any, ...]]]:
     """Everything in a store in a comparable form: integer keys replaced by what they stand for, rows sorted."""
     with database.read() as connection:
         rows = {table.name: connection.execute(sa.select(table)).mappings().all() for table in metadata.sorted_tables}
+    rows["run_rollup"] = _added_up(rows["run_rollup"], rows.pop("run_rollup_delta"))
     names: dict[str, dict[Any, Any]] = {
-        "flow_key": {row["key"]: row["name"] for row in rows["flow"]},
+        "flow_key": {0: "", **{row["key"]: row["name"] for row in rows["flow"]}},
         "writer_key": {row["key"]: row["id"] for row in rows["journal_writer"]},
         "flow_run_key": {row["key"]: row["id"] for row in rows["flow_run"]},
         "task_run_key": {row["key"]: row["id"] for row in rows["task_run"]},

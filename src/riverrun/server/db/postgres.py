@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: PostgreSQL's texts cannot hold NUL: a visible sign stands for it
 NUL_REPLACEMENT = "\u2400"
+#: rows up to which one statement is quicker than a copy
+_FEW = 8
 
 
 def require() -> None:
@@ -84,6 +86,23 @@ def insert_missing(cursor: "Cursor", table: Table, columns: tuple[str, ...], row
     marks = ", ".join(["%s"] * len(columns))
     statement = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({marks}) ON CONFLICT DO NOTHING"
     cursor.executemany(statement, rows)
+
+
+def accumulate(
+    cursor: "Cursor",
+    table: Table,  # noqa: ARG001 - its rows would be waited for
+    delta: Table,
+    columns: tuple[str, ...],
+    keys: int,  # noqa: ARG001
+    rows: Sequence[tuple[Any, ...]],
+) -> None:
+    """Add rows to sums: appended to `delta`, from where they are added up later."""
+    if len(rows) > _FEW:
+        insert(cursor, delta, columns, rows)
+        return
+    marks = ", ".join([f"({', '.join(['%s'] * len(columns))})"] * len(rows))
+    values = [value for row in rows for value in row]
+    cursor.execute(f"INSERT INTO {delta.name} ({', '.join(columns)}) VALUES {marks}", values)
 
 
 @lru_cache(64)

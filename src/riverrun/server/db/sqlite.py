@@ -132,6 +132,24 @@ def insert_missing(cursor: Any, table: Table, columns: tuple[str, ...], rows: Se
     cursor.executemany(_insert(table, columns) + " ON CONFLICT DO NOTHING", rows)
 
 
+@lru_cache(8)
+def _accumulate(table: Table, columns: tuple[str, ...], keys: int) -> str:
+    sums = ", ".join(f"{name}={name}+excluded.{name}" for name in columns[keys:])
+    return f"{_insert(table, columns)} ON CONFLICT ({', '.join(columns[:keys])}) DO UPDATE SET {sums}"
+
+
+def accumulate(
+    cursor: Any,
+    table: Table,
+    delta: Table,  # noqa: ARG001 - nobody else writes, so that the sums can be changed at once
+    columns: tuple[str, ...],
+    keys: int,
+    rows: Sequence[tuple[Any, ...]],
+) -> None:
+    """Add rows to sums: the first `keys` columns say where, the others are added to what is there."""
+    cursor.executemany(_accumulate(table, columns, keys), rows)
+
+
 def update(cursor: Any, table: Table, columns: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> None:
     """Set `columns` of many rows; each tuple ends with the row's `key`."""
     cursor.executemany(_update(table, columns), rows)

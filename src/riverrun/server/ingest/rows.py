@@ -20,6 +20,9 @@ _json = msgspec.json.Encoder().encode
 _msgpack = msgspec.msgpack.Encoder().encode
 _INT32_MAX = 2**31 - 1
 
+#: where a run stands in the sums: expected start, start, total run time, code of its state, name of its state if special
+Place = tuple[int, int | None, int, int, str | None]
+
 #: what `enter` moves, in the order of `ledger_values`
 LEDGER_COLUMNS = (
     "expected_start_time",
@@ -106,6 +109,7 @@ class Run:
         "ledger",
         "new",
         "parent",
+        "place",
         "placeholder",
         "record",
         "seq",
@@ -131,6 +135,8 @@ class Run:
         self.stored_expected: int | None = None
         self.stored_code: int | None = None
         self.parent: int | None = None
+        #: where it stands in the sums of runs (`server.runs.rollups`)
+        self.place: Place | None = None
         #: the instant of the newest word of a client about it
         self.told_at = 0
         #: states that were there before this unit
@@ -169,6 +175,7 @@ class Run:
         run.placeholder = bool(placeholder)
         run.seq, run.code, run.state_name = seq, code, name
         run.stored_expected, run.stored_code, run.told_before = expected, code, seq
+        run.place = None if code is None else (expected, start, total, code, name)
         run.ledger = Ledger(
             state_type=None if code is None else TYPES_BY_CODE[code],
             state_timestamp=timestamp,
@@ -182,6 +189,15 @@ class Run:
             resuming=bool(resuming),
         )
         return run
+
+    def place_now(self) -> Place | None:
+        """Where the run stands in the sums after this unit; None without a state."""
+        if self.code is None:
+            return None
+        ledger = self.ledger
+        expected = ledger.expected_start_time
+        name = self.state_name
+        return self.created if expected is None else expected, ledger.start_time, ledger.total_run_time, self.code, name
 
     def ledger_values(self) -> tuple[Any, ...]:
         """The values of `LEDGER_COLUMNS`."""

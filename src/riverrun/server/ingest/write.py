@@ -16,6 +16,7 @@ from riverrun.server.db.names import index_key
 from riverrun.server.ingest import rows as r
 from riverrun.server.ingest.clean import clean_rows, clean_text
 from riverrun.server.ingest.order import Entry, refold, scheduled_time
+from riverrun.server.runs import rollups
 from riverrun.wire.journal import FLOW_RUN, TASK_RUN
 
 Row = tuple[Any, ...]
@@ -86,7 +87,10 @@ class Writer:
         if not runs:
             return
         spec = KINDS[kind]
+        sums: rollups.Sums = {}
         for run in runs.values():
+            if run.place is not None:
+                rollups.tally(sums, kind, run.parent if kind == FLOW_RUN else None, run.place, -1)
             if run.late:
                 self._reorder(spec, run)
         fresh = [run for run in runs.values() if run.new]
@@ -98,6 +102,10 @@ class Writer:
         # by run and sequence: the order of the table, so that its pages are filled one after the other
         state_rows.sort(key=_run_and_seq)
         self.insert(spec.state, r.STATE_COLUMNS, state_rows)
+        for run in runs.values():
+            rollups.tally(sums, kind, run.parent if kind == FLOW_RUN else None, run.place_now(), 1)
+        changed = rollups.rows_of(sums, self.workspace)
+        rollups.write(self.verbs, self.cursor, self._clean(tables.run_rollup, rollups.COLUMNS, changed))
 
     def _new_rows(self, kind: int, runs: list[r.Run], parents: Runs) -> list[Row]:
         workspace, id_in = self.workspace, self.verbs.id_in
@@ -105,12 +113,9 @@ class Writer:
             rows = [r.task_run_row(run, workspace, _parent_key(run, parents), id_in) for run in runs]
         else:
             flows = self._flow_keys([run for run in runs if run.record is not None])
-            rows = [
-                r.flow_run_row(
-                    run, workspace, None if run.record is None else flows[run.record.flow_name], self.writer_key, id_in
-                )
-                for run in runs
-            ]
+            for run in runs:
+                run.parent = None if run.record is None else flows[run.record.flow_name]
+            rows = [r.flow_run_row(run, workspace, run.parent, self.writer_key, id_in) for run in runs]
         for index, run in enumerate(runs):
             if run.changes:
                 columns = KINDS[kind].columns

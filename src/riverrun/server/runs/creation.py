@@ -31,7 +31,7 @@ from riverrun.server.runs.stored import (
 from riverrun.wire.flow_runs import FlowRunPolicy
 from riverrun.wire.journal import FLOW_RUN, TASK_RUN
 from riverrun.wire.runs import RunInput, RunPolicy
-from riverrun.wire.states import TYPE_CODES, BaseState, StateType
+from riverrun.wire.states import BaseState, StateType
 from riverrun.wire.task_runs import TaskRunCreate, TaskRunPolicy
 from riverrun.wire.transitions import StateCreate
 
@@ -196,7 +196,7 @@ def _insert(
     others = (verbs.id_in(value.bytes) if isinstance(value, UUID) else value for value in values.values())
     verbs.insert(cursor, table, columns, [(*own, *ledger, *others)])
     verbs.insert(cursor, states, STATE_COLUMNS, [state_row(verbs, run, state)])
-    rollups.change(transaction, [(kind, row.flow_key, ledger[0] // rollups.MINUTE, None, TYPE_CODES[state.type])])
+    rollups.change(transaction, [(kind, row.flow_key, None, rollups.place_of(ledger))])
     told(transaction, run, state)
     return run
 

@@ -53,6 +53,15 @@ def delete_some(transaction: Transaction, flow_run_id: UUID) -> bool:
     return Batch(transaction, flow_run_id).delete()
 
 
+def delete_never_run(transaction: Transaction, conditions: list[sa.ColumnElement[bool]]) -> int:
+    """Delete some of the flow runs for which the conditions hold, among them that they never ran; returns how many."""
+    mine = _FLOW_RUNS.where(flow_run.c.workspace_id == transaction.workspace, *conditions)
+    rows = transaction.rows(mine.limit(BATCH_RUNS).with_for_update())
+    if rows:
+        _delete_runs(transaction, (flow_run, flow_run_state, flow_run_tag), rows, FLOW_RUN)
+    return len(rows)
+
+
 def delete_task_run(transaction: Transaction, task_run_id: UUID) -> None:
     """Delete one task run; raises ObjectNotFound."""
     mine = sa.and_(task_run.c.id == task_run_id, task_run.c.workspace_id == transaction.workspace)
@@ -89,7 +98,8 @@ class Batch:
 
 
 def _keys(table: sa.Table, *columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
-    return sa.select(table.c.key, table.c.id, table.c.tags, table.c.expected_start_time, table.c.state_type, *columns)
+    names = ("key", "id", "tags", "expected_start_time", "start_time", "total_run_time", "state_type", "state_name")
+    return sa.select(*(table.c[name] for name in names), *columns)
 
 
 _FLOW_RUNS = _keys(flow_run, flow_run.c.flow_key)
@@ -119,11 +129,4 @@ def _delete_runs(
         transaction.verbs.delete(transaction.cursor, tag_table, ("workspace_id", "tag", "run_key"), tagged)
     transaction.execute(sa.delete(states).where(states.c.run_key.in_(keys)))
     transaction.execute(sa.delete(run).where(run.c.key.in_(keys)))
-    rollups.change(
-        transaction,
-        [
-            (kind, getattr(row, "flow_key", None), row.expected_start_time // rollups.MINUTE, row.state_type, None)
-            for row in rows
-            if row.state_type is not None
-        ],
-    )
+    rollups.change(transaction, [(kind, getattr(row, "flow_key", None), rollups.place_in(row), None) for row in rows])

@@ -1,14 +1,151 @@
-"""How many runs are in which state, by minute and flow: kept in step with the ledger, so that counts need not read it."""
+"""Sums of runs by minute, state and flow, kept in step with the ledger so that counts and histories need not read it.
 
-from collections.abc import Iterable
+A run stands in the sums twice: at the minute of its expected start and at that of its start (`AXES`). Whoever moves a run on says
+where it stood and where it stands now (`change`, or `tally` and `write` for many), in the transaction that moves it. SQLite has one
+writer, which adds to the sums at once. On PostgreSQL the rows of the present minute would be hot: changes are appended to
+`run_rollup_delta`, which `fold` adds up from time to time; readers add both.
+
+`run_time` and `lateness` are those of runs that have ended; what is still under way has none that stand still.
+"""
+
+from collections.abc import Iterable, Sequence
+from types import ModuleType
 from typing import Any
 
-from riverrun.server.db.units import Transaction
+import sqlalchemy as sa
 
-#: kind (wire.journal.FLOW_RUN ...), flow key, minute of the expected start, state code before and after (None: there was none)
-Change = tuple[int, int | None, int, int | None, int | None]
+from riverrun.server.db.names import index_key
+from riverrun.server.db.tables import flow_run, run_rollup, run_rollup_delta, task_run
+from riverrun.server.db.units import Reader, Transaction
+from riverrun.server.ingest.rows import Place
+from riverrun.wire.journal import FLOW_RUN, TASK_RUN
+
 MINUTE = 60_000_000
+#: what the minute of a sum is that of: the kind of a sum is that of its runs plus the axis
+EXPECTED, STARTED = 0, 2
+AXES = (EXPECTED, STARTED)
+
+#: kind of run, flow key, place before and after (None: there was no run, or it had no state; there is none any more)
+Change = tuple[int, int | None, Place | None, Place | None]
+Sums = dict[tuple[int, int, int, str, int], list[int]]
+
+COLUMNS = ("workspace_id", "kind", "minute", "state_type", "state_name", "flow_key", "n", "run_time", "lateness")
+_KEYS = COLUMNS[:6]
+#: of `ingest.rows.LEDGER_COLUMNS`
+_EXPECTED, _START, _TOTAL, _CODE, _NAME = 0, 2, 4, 8, 9
 
 
-def change(transaction: Transaction, changes: Iterable[Change]) -> Any:
-    """Count the changes, in the transaction that makes them."""
+def place_of(ledger: Sequence[Any]) -> Place | None:
+    """The place of a run from the values of its `ingest.rows.LEDGER_COLUMNS`; None without a state."""
+    if ledger[_CODE] is None:
+        return None
+    return ledger[_EXPECTED], ledger[_START], ledger[_TOTAL], ledger[_CODE], ledger[_NAME]
+
+
+def place_in(row: Any) -> Place | None:
+    """The place of a run from a row with its columns; None without a state."""
+    if row.state_type is None:
+        return None
+    return row.expected_start_time, row.start_time, row.total_run_time, row.state_type, row.state_name
+
+
+def tally(sums: Sums, kind: int, flow_key: int | None, place: Place | None, sign: int) -> None:
+    """Add a run at its place to the sums (`sign` 1), or take it away (-1)."""
+    if place is None:
+        return
+    expected, start, total, code, name = place
+    late = start - expected if start is not None and start > expected else 0
+    if start is None and kind == FLOW_RUN:
+        start = expected
+    rest = (code, index_key(name) if name else "", flow_key or 0)
+    for axis, instant in ((EXPECTED, expected), (STARTED, start)):
+        if instant is not None:
+            key = (kind + axis, instant // MINUTE, *rest)
+            found = sums.get(key)
+            if found is None:
+                sums[key] = [sign, sign * total, sign * late]
+            else:
+                found[0] += sign
+                found[1] += sign * total
+                found[2] += sign * late
+
+
+def rows_of(sums: Sums, workspace: int) -> list[tuple[Any, ...]]:
+    """The rows of `COLUMNS` that change, in one order everywhere."""
+    return [(workspace, *key, *values) for key, values in sorted(sums.items()) if any(values)]
+
+
+def write(verbs: ModuleType, cursor: Any, rows: list[tuple[Any, ...]]) -> None:
+    """Add the rows to the sums."""
+    if rows:
+        verbs.accumulate(cursor, run_rollup, run_rollup_delta, COLUMNS, len(_KEYS), rows)
+
+
+def change(transaction: Transaction, changes: Iterable[Change]) -> None:
+    """Move runs from where they stood to where they stand, in the transaction that moves them."""
+    sums: Sums = {}
+    for kind, flow_key, before, after in changes:
+        tally(sums, kind, flow_key, before, -1)
+        tally(sums, kind, flow_key, after, 1)
+    write(transaction.verbs, transaction.cursor, rows_of(sums, transaction.workspace))
+
+
+def source(reader: Reader) -> sa.FromClause:
+    """The sums as they are now, as a table."""
+    own = sa.select(*(run_rollup.c[name] for name in COLUMNS))
+    if not reader.is_sqlite:
+        own = sa.union_all(own, sa.select(*(run_rollup_delta.c[name] for name in COLUMNS)))  # type: ignore[assignment]
+    found = own.subquery("sums")
+    # a type's own name is not stored with runs, and is empty here
+    return sa.select(
+        *(found.c[name] for name in COLUMNS if name != "state_name"),
+        sa.func.nullif(found.c.state_name, sa.literal_column("''")).label("state_name"),
+    ).subquery("rollup")
+
+
+def fold(transaction: Transaction) -> int:
+    """Add up what was appended; returns the number of changes. Does nothing on SQLite."""
+    if transaction.is_sqlite:
+        return 0
+    gone = sa.delete(run_rollup_delta).returning(*(run_rollup_delta.c[name] for name in COLUMNS))
+    sums: dict[tuple[Any, ...], list[int]] = {}
+    rows = transaction.execute(gone).all()
+    for row in rows:
+        values = sums.setdefault(tuple(row[: len(_KEYS)]), [0, 0, 0])
+        for index, value in enumerate(row[len(_KEYS) :]):
+            values[index] += value
+    insert = sa.dialects.postgresql.insert(run_rollup)
+    add = {name: run_rollup.c[name] + insert.excluded[name] for name in COLUMNS[len(_KEYS) :]}
+    found = [dict(zip(COLUMNS, (*key, *values), strict=True)) for key, values in sorted(sums.items()) if any(values)]
+    if found:
+        transaction.execute(insert.on_conflict_do_update(index_elements=_KEYS, set_=add), found)
+    return len(rows)
+
+
+def rebuild(transaction: Transaction) -> None:
+    """Make all sums anew from the ledger; nobody else may write meanwhile."""
+    transaction.execute(sa.delete(run_rollup))
+    transaction.execute(sa.delete(run_rollup_delta))
+    for kind, run in ((FLOW_RUN, flow_run), (TASK_RUN, task_run)):
+        for axis in AXES:
+            transaction.execute(sa.insert(run_rollup).from_select(COLUMNS, _summed(run, kind, axis)))
+
+
+def _summed(run: sa.Table, kind: int, axis: int) -> sa.Select[Any]:
+    expected, start = run.c.expected_start_time, run.c.start_time
+    instant = expected if axis == EXPECTED else sa.func.coalesce(start, expected) if kind == FLOW_RUN else start
+    flow_key = sa.func.coalesce(run.c.flow_key, 0) if kind == FLOW_RUN else sa.literal_column("0")
+    name = sa.func.coalesce(run.c.state_name, "")
+    keys: tuple[sa.ColumnElement[Any], ...] = (
+        run.c.workspace_id,
+        sa.literal_column(str(kind + axis)),
+        instant // MINUTE,
+        run.c.state_type,
+        name,
+        flow_key,
+    )
+    late = sa.case((start > expected, start - expected), else_=0)
+    numbered = [key.label(label) for label, key in zip(_KEYS, keys, strict=True)]
+    sums = (sa.func.count(), sa.func.sum(run.c.total_run_time), sa.func.sum(late))
+    query = sa.select(*numbered, *sums).where(run.c.state_type.is_not(None), instant.is_not(None))
+    return query.group_by(*(sa.literal_column(str(index)) for index in range(1, len(_KEYS) + 1)))

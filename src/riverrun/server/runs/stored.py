@@ -16,7 +16,7 @@ from riverrun.base.errors import ObjectNotFound
 from riverrun.rules.bookkeeping import Ledger, enter
 from riverrun.server.db import tables as t
 from riverrun.server.db.units import Transaction
-from riverrun.server.ingest.rows import LEDGER_COLUMNS, STATE_COLUMNS
+from riverrun.server.ingest.rows import LEDGER_COLUMNS, STATE_COLUMNS, Place
 from riverrun.server.runs import rollups
 from riverrun.server.runs.render import state_of
 from riverrun.wire.journal import FLOW_RUN, TASK_RUN
@@ -99,6 +99,15 @@ class Stored:
             None if row.s_id is None else state_of(row, flow_run_id=flow_run_id, task_run_id=task_run_id)
         )
 
+    def place(self) -> Place | None:
+        """Where the run stands in the sums; None before its first state."""
+        ledger, state = self.ledger, self.state
+        if ledger.state_type is None or ledger.expected_start_time is None:
+            return None
+        name = None if state is None or state.name == DEFAULT_NAMES[state.type] else state.name
+        code = TYPE_CODES[ledger.state_type]
+        return ledger.expected_start_time, ledger.start_time, ledger.total_run_time, code, name
+
 
 def load_flow_run(transaction: Transaction, flow_run_id: UUID) -> Stored:
     """The flow run, locked until the transaction ends; raises ObjectNotFound."""
@@ -148,15 +157,13 @@ def enter_state(transaction: Transaction, run: Stored, state: BaseState) -> Base
     """Write `state` as the run's present one, with all that follows from it; returns it as it was written."""
     table, states = TABLES[run.kind]
     verbs, cursor = transaction.verbs, transaction.cursor
-    before = run.ledger.state_type
+    before = run.place()
     values = enter_values(run, state)
     verbs.insert(cursor, states, STATE_COLUMNS, [state_row(verbs, run, state)])
     columns = (*LEDGER_COLUMNS, *run.changes)
     verbs.update(cursor, table, columns, [(*values, *run.changes.values(), run.key)])
     run.changes = {}
-    minute = values[0] // rollups.MINUTE
-    was = None if before is None else TYPE_CODES[before]
-    rollups.change(transaction, [(run.kind, run_flow_key(run), minute, was, TYPE_CODES[state.type])])
+    rollups.change(transaction, [(run.kind, run_flow_key(run), before, run.place())])
     told(transaction, run, state)
     return state
 

@@ -16,6 +16,7 @@ LOOPS: tuple[tuple[str, str], ...] = (
     ("riverrun.server.services.pauses", "LOOP"),
     ("riverrun.server.services.retention", "LOOP"),
     ("riverrun.server.services.spools", "LOOP"),
+    ("riverrun.server.services.sums", "LOOP"),
 )
 
 

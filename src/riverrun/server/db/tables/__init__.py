@@ -4,7 +4,7 @@ Every row belongs to a workspace: most say so themselves, states and journal row
 """
 
 from riverrun.server.db.tables.concurrency import concurrency_limit, slot, slot_waiter
-from riverrun.server.db.tables.events import cache_entry, event, loop, outbox, run_rollup
+from riverrun.server.db.tables.events import cache_entry, event, loop, outbox, run_rollup, run_rollup_delta
 from riverrun.server.db.tables.metadata import DEFAULT_WORKSPACE, metadata, workspace
 from riverrun.server.db.tables.objects import (
     artifact,
@@ -72,6 +72,7 @@ __all__ = [
     "outbox",
     "run_fence",
     "run_rollup",
+    "run_rollup_delta",
     "saved_search",
     "slot",
     "slot_waiter",

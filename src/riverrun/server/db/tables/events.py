@@ -4,6 +4,8 @@ The events of runs are views of state rows (SERVER-NOTES 7): only what the ledge
 of commits, what happened; streams and automations build the documents from it.
 """
 
+from typing import Any
+
 from sqlalchemy import Column, Index, LargeBinary, SmallInteger, Table, Text, UniqueConstraint
 
 from riverrun.server.db.tables.metadata import metadata
@@ -67,16 +69,39 @@ loop = Table(
     Column("error", Text),
 )
 
-#: how many runs of a kind are in a state, by the minute of their expected start; kept in step with the ledger
+
+def _sums() -> list[Column[Any]]:
+    return [
+        #: of runs that have ended, in microseconds
+        Column("run_time", Key, nullable=False),
+        Column("lateness", Key, nullable=False),
+    ]
+
+
+#: how many runs of a kind are in a state, by minute; kept in step with the ledger (`server.runs.rollups`)
 run_rollup = Table(
     "run_rollup",
     metadata,
     Column("workspace_id", SmallInteger, primary_key=True, autoincrement=False),
-    #: wire.journal.FLOW_RUN or TASK_RUN
+    #: wire.journal.FLOW_RUN or TASK_RUN, by expected start; those plus 2, by start
     Column("kind", SmallInteger, primary_key=True, autoincrement=False),
     Column("minute", Key, primary_key=True, autoincrement=False),
     Column("state_type", SmallInteger, primary_key=True, autoincrement=False),
+    #: empty where it is the type's own
+    Column("state_name", Text, primary_key=True),
     Column("flow_key", Key, primary_key=True, autoincrement=False),
     Column("n", Key, nullable=False),
+    *_sums(),
     sqlite_with_rowid=False,
+)
+
+#: changes to the sums that are not added up yet (PostgreSQL)
+run_rollup_delta = Table(
+    "run_rollup_delta",
+    metadata,
+    Column("key", Key, primary_key=True, autoincrement=True),
+    *(Column(name, SmallInteger, nullable=False) for name in ("workspace_id", "kind", "state_type")),
+    *(Column(name, Key, nullable=False) for name in ("minute", "flow_key", "n")),
+    Column("state_name", Text, nullable=False),
+    *_sums(),
 )
