@@ -146,11 +146,8 @@ def _operation(route: Route, schemas: dict[int, Any]) -> dict[str, Any]:
         binary = {"schema": {"type": "string", "format": "binary"}}
         operation["requestBody"] = {"required": True, "content": {route.raw_media_type: binary}}
     elif route.body is not None:
-        schema = schemas[id(route.body)]
-        operation["requestBody"] = {
-            "required": not _may_be_null(schema),
-            "content": {"application/json": {"schema": schema}},
-        }
+        content = {"application/json": {"schema": schemas[id(route.body)]}}
+        operation["requestBody"] = {"required": not _may_be_left_out(route.body, schemas), "content": content}
     return operation
 
 
@@ -159,7 +156,11 @@ def _identifier(route: Route) -> str:
     return "_".join([route.method.lower(), *words]).replace("-", "_").replace(".", "_")
 
 
-def _may_be_null(schema: dict[str, Any]) -> bool:
+def _may_be_left_out(kind: Any, schemas: dict[int, Any]) -> bool:
+    """Whether no body at all will do: one without a field set (`bodies.decoder`), or null."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return not any(field.required for field in msgspec.structs.fields(kind))
+    schema = schemas[id(kind)]
     return schema.get("type") == "null" or any(one.get("type") == "null" for one in schema.get("anyOf", ()))
 
 
