@@ -181,7 +181,50 @@ class PrefectTaskRunFuture(PrefectFuture[R]):
         return self.aresult().__await__()
 
 
-PrefectDistributedFuture = PrefectTaskRunFuture
+class PrefectDistributedFuture(PrefectTaskRunFuture[R]):
+    """The future of a run that goes on elsewhere: whoever waits for it has the server asked. Can be pickled."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._task_run_id,)
+
+    def __hash__(self) -> int:
+        return hash(self._task_run_id)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PrefectDistributedFuture) and other._task_run_id == self._task_run_id
+
+    @property
+    def state(self) -> "State[R]":
+        if self._final_state is None:
+            from riverrun.client.calls.task_runs import read_task_run
+            from riverrun.client.http import send
+
+            self.ended(send(read_task_run(self._task_run_id)))
+        if self._final_state is not None:
+            return self._final_state
+        return super().state
+
+    def ended(self, run: "TaskRun") -> None:
+        """The run as the server has it; if it has ended, the future is done."""
+        self._run = run
+        if run.state is None:
+            return
+        from riverrun.client.schemas.objects import users_state
+
+        run.state = state = users_state(run.state)
+        if state.is_final():
+            self.set_state(state)
+
+    def add_done_callback(self, fn: "Callable[[PrefectFuture[R]], object]") -> None:
+        super().add_done_callback(fn)
+        if self._callbacks is not None:
+            from riverrun.client import ended
+
+            ended.watch(self._task_run_id, self)
+
+
 Future = PrefectTaskRunFuture
 
 

@@ -30,11 +30,11 @@ from riverrun.engine.run import arun_task, run_task
 from riverrun.engine.task_run import TaskRunLife
 from riverrun.runnable import Runnable, being_drawn
 from riverrun.utilities.annotations import NotSet
-from riverrun.wire.runs import RunPolicy
+from riverrun.wire.runs import RunInput, RunPolicy
 
 if TYPE_CHECKING:
     from riverrun.cache_policies import CachePolicy
-    from riverrun.futures import PrefectFuture, PrefectFutureList
+    from riverrun.futures import PrefectDistributedFuture, PrefectFuture, PrefectFutureList
     from riverrun.states import State
 
 P = ParamSpec("P")
@@ -361,6 +361,38 @@ class Task(Runnable[P, R]):
             futures.wait()
             return [future.state for future in futures]
         return futures
+
+    # -- in the background -------------------------------------------------------------------------------------------
+
+    def delay(self, *args: P.args, **kwargs: P.kwargs) -> "PrefectDistributedFuture[R]":
+        """Put a run in the background: a task worker that serves this task (`serve`) runs it. Needs a server.
+
+        The arguments are stored where the task's results are; the worker has to reach that storage.
+        """
+        return self.apply_async(args, kwargs)
+
+    def apply_async(
+        self,
+        args: tuple[Any, ...] | None = None,
+        kwargs: dict[str, Any] | None = None,
+        wait_for: Iterable[Any] | None = None,
+        dependencies: dict[str, set[RunInput]] | None = None,
+    ) -> "PrefectDistributedFuture[R]":
+        """As `delay`; the run begins when what it waits for has ended."""
+        if being_drawn() is not None:
+            from riverrun.utilities.visualization import VisualizationUnsupportedError
+
+            raise VisualizationUnsupportedError("`task.apply_async()` is not drawn by `flow.visualize()`")
+        from riverrun.engine.background import schedule
+
+        parameters = self.signature.bind(args or (), kwargs or {})
+        return schedule(self, parameters, wait_for, dependencies)
+
+    def serve(self) -> None:
+        """Run what is put in the background of this task, until Ctrl-C or SIGTERM."""
+        from riverrun.task_worker import serve
+
+        serve(self)
 
     def _runner(self) -> Any:
         context = FlowRunContext.var.get()

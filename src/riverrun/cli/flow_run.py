@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import click
 
@@ -23,7 +24,8 @@ from riverrun.cli.runs import (
 from riverrun.cli.runs import since as parse_since
 
 if TYPE_CHECKING:
-    from riverrun.client.local import LocalStore
+    from riverrun.cli.runs import Store
+    from riverrun.states import State
     from riverrun.wire.runs import FlowRun
 
 
@@ -141,7 +143,114 @@ def delete(runs: tuple[str, ...]) -> None:
             say(f"Deleted flow run {run.name!r} ({run.id}).")
 
 
-def _flow_name(store: "LocalStore", run: "FlowRun") -> str | None:
+# -- doing something with runs ----------------------------------------------------------------------------------------------
+
+
+def _run_id(text: str) -> UUID:
+    with reading() as store:
+        return store.flow_run(text).id
+
+
+@flow_run.command()
+@click.argument("run", metavar="ID", required=False)
+def execute(run: str | None) -> None:
+    """Execute a flow run that was made for a deployment, here and now. Without ID: RIVERRUN__FLOW_RUN_ID.
+
+    Only one process gets a run: where another has it, or it has ended, this says so and ends well.
+    """
+    from riverrun.execution import main
+
+    code = main(run)
+    if code:
+        raise click.exceptions.Exit(code)
+
+
+@flow_run.command()
+@click.argument("runs", metavar="ID...", nargs=-1, required=True)
+def cancel(runs: tuple[str, ...]) -> None:
+    """Cancel flow runs: their code is interrupted where they run, and what has not begun does not begin."""
+    from riverrun.states import Cancelling
+
+    for run_id in [_run_id(text) for text in runs]:
+        _propose(run_id, Cancelling(), "cancelled", f"Flow run {run_id} is being cancelled.")
+
+
+@flow_run.command()
+@click.argument("run", metavar="ID")
+def retry(run: str) -> None:
+    """Run a flow run of a deployment once more, by whoever runs that deployment."""
+    from riverrun.states import Scheduled
+
+    run_id = _run_id(run)
+    _propose(run_id, Scheduled(name="AwaitingRetry"), "retried", f"Flow run {run_id} is scheduled to run again.")
+
+
+@flow_run.command()
+@click.argument("run", metavar="ID")
+@click.option(
+    "--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Resume it by then, or it fails."
+)
+def pause(run: str, timeout: float | None) -> None:
+    """Suspend a run of a deployment: it goes on, in another process, when it is resumed."""
+    from uuid import uuid4
+
+    from riverrun.states import Suspended
+
+    run_id = _run_id(run)
+    state: State[Any] = Suspended(timeout_seconds=timeout, pause_key=str(uuid4()))
+    _propose(run_id, state, "suspended", f"Flow run {run_id} is suspended.")
+
+
+@flow_run.command()
+@click.argument("run", metavar="ID")
+@click.option("--input", "run_input", metavar="JSON", help="What the run waits for, as a JSON object.")
+def resume(run: str, run_input: str | None) -> None:
+    """Let a paused or suspended flow run go on."""
+    import msgspec
+
+    from riverrun.base.errors import OrchestrationError
+    from riverrun.flow_runs import resume_flow_run
+
+    try:
+        given = None if run_input is None else msgspec.json.decode(run_input, type=dict[str, Any])
+    except msgspec.MsgspecError as error:
+        raise click.UsageError(f"--input is not a JSON object: {error}") from None
+    run_id = _run_id(run)
+    try:
+        resume_flow_run(run_id, given)
+    except (OrchestrationError, RuntimeError) as error:
+        raise click.ClickException(str(error)) from None
+    say(f"Flow run {run_id} goes on.")
+
+
+@flow_run.command()
+@click.argument("run", metavar="ID")
+@click.option("--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Wait no longer.")
+def watch(run: str, timeout: float | None) -> None:
+    """Show the states and log lines of a flow run as they come, until it ends. Exit code 0 if it completed."""
+    from riverrun.cli.watching import watch_flow_run
+
+    state = watch_flow_run(_run_id(run), timeout)
+    if not state.is_completed():
+        raise click.exceptions.Exit(1)
+
+
+def _propose(run_id: UUID, state: "State[Any]", what: str, done: str) -> None:
+    """Propose a state, and say what became of it."""
+    from riverrun.client.talk import hold
+    from riverrun.engine.pausing import propose
+
+    result = hold(propose(run_id, state))
+    if result.status == "ACCEPT":
+        say(done)
+        return
+    if result.status == "REJECT" and result.state is not None:
+        say(f"Flow run {run_id} is {result.state.name}: {result.details.reason}")
+        return
+    raise click.ClickException(f"Flow run {run_id} cannot be {what}: {result.details.reason}")
+
+
+def _flow_name(store: "Store", run: "FlowRun") -> str | None:
     return None if run.flow_id is None else store.flow_name(run.flow_id)
 
 

@@ -28,7 +28,11 @@ from riverrun.wire.states import BaseState, StateType
 
 if TYPE_CHECKING:
     from riverrun.client.local import LocalStore
+    from riverrun.client.remote import RemoteStore
     from riverrun.wire.logs import Log
+
+    #: what commands read from
+    Store = LocalStore | RemoteStore
 
 _PAGE = 1000
 _LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
@@ -38,9 +42,19 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 @contextmanager
-def reading() -> "Iterator[LocalStore]":
-    """The store with everything that was written until now; what could not be taken in is told on stderr."""
+def reading() -> "Iterator[Store]":
+    """The server's store, or without a server that of this machine, with everything that was written until now.
+
+    What could not be taken in is told on stderr.
+    """
     from riverrun.client.local import open_store
+    from riverrun.client.location import api_url
+
+    if api_url() is not None:
+        from riverrun.client.remote import RemoteStore
+
+        yield RemoteStore()
+        return
 
     with open_store() as store:
         for note in store.notes:
@@ -186,7 +200,7 @@ def logs_options(command: F) -> F:
 
 
 def print_logs(
-    store: "LocalStore",
+    store: "Store",
     ids: dict[str, UUID],
     *,
     head: bool,
@@ -210,16 +224,21 @@ def print_logs(
     if as_json:
         print_json([line.model_dump(mode="json") for line in lines])
         return
-    name_of = _namer(store)
+    name_of = namer(store)
     for line in lines:
-        stamp = line.timestamp.isoformat(sep=" ", timespec="milliseconds").removesuffix("+00:00")
-        shown = _LEVEL_NAMES.get(line.level, str(line.level)).ljust(8)
-        shown = style(shown, fg=_LEVEL_COLORS.get(line.level // 10 * 10))
-        write(f"{stamp} | {shown}| {name_of(line)} - {plain(line.message)}")
+        write(line_of(line, name_of))
+
+
+def line_of(line: "Log", name_of: "Callable[[Log], str]") -> str:
+    """A log line as it is shown."""
+    stamp = line.timestamp.isoformat(sep=" ", timespec="milliseconds").removesuffix("+00:00")
+    shown = _LEVEL_NAMES.get(line.level, str(line.level)).ljust(8)
+    shown = style(shown, fg=_LEVEL_COLORS.get(line.level // 10 * 10))
+    return f"{stamp} | {shown}| {name_of(line)} - {plain(line.message)}"
 
 
 def _pages(
-    store: "LocalStore", ids: dict[str, UUID], level: int, at_most: int | None, *, newest_first: bool
+    store: "Store", ids: dict[str, UUID], level: int, at_most: int | None, *, newest_first: bool
 ) -> "Iterator[Log]":
     offset = 0
     while at_most is None or offset < at_most:
@@ -231,7 +250,7 @@ def _pages(
         offset += size
 
 
-def _namer(store: "LocalStore") -> "Callable[[Log], str]":
+def namer(store: "Store") -> "Callable[[Log], str]":
     names: dict[UUID, str] = {}
 
     def name_of(line: "Log") -> str:
