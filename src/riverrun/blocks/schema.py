@@ -5,8 +5,6 @@ Pure functions of classes; nothing here speaks to a server.
 """
 
 import collections.abc
-import hashlib
-import json
 import re
 import types
 import unicodedata
@@ -17,6 +15,7 @@ from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, Secret, SecretBytes, SecretStr
 
+from riverrun.rules import block_schema
 from riverrun.types import SecretDict
 
 _UNIONS = (Union, types.UnionType)
@@ -99,7 +98,7 @@ def shaped(schema: dict[str, Any], model: type[BaseModel], base: type[Any], *, b
     """pydantic's schema in the shape that blocks have: `definitions`, no `additionalProperties`, positions of fields."""
     if "$defs" in schema:
         schema["definitions"] = schema.pop("$defs")
-    schema = without_key(schema, "additionalProperties")
+    schema = block_schema.without_key(schema, "additionalProperties")
     _number(schema, model, by_alias=by_alias)
     if "definitions" in schema:
         blocks: dict[str, Any] = {}
@@ -126,43 +125,12 @@ def _collect(model: type[BaseModel], base: type[Any], found: dict[str, Any]) -> 
                 _collect(block, base, found)
 
 
-def without_key(value: Any, key: str) -> Any:
-    """A dictionary of dictionaries without a key at any depth; lists stay as they are."""
-    if not isinstance(value, dict):
-        return value
-    return {name: without_key(part, key) for name, part in value.items() if name != key}
-
-
 def checksum(schema: dict[str, Any]) -> str:
-    """The name of a schema: a hash of all that is in it except which fields are secret and the definitions of blocks."""
-    fields = without_key(schema, "secret_fields")
-    definitions = fields.pop("definitions", None)
-    if definitions:
-        named = {reference.removeprefix("#/definitions/") for reference in _references_in([fields, definitions])}
-        kept = {
-            name: definition
-            for name, definition in definitions.items()
-            if name in named and definition and definition.get("block_type_slug") is None
-        }
-        if kept:
-            fields["definitions"] = kept
-    document = json.dumps([[fields], {}], sort_keys=True, default=_plain)
-    return f"sha256:{hashlib.sha256(document.encode()).hexdigest()}"
+    """The name of a schema, as a server says it."""
+    return block_schema.checksum(schema, _plain)
 
 
 def _plain(value: Any) -> Any:
     from pydantic_core import to_jsonable_python
 
     return to_jsonable_python(value)
-
-
-def _references_in(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        reference = value.get("$ref")
-        if isinstance(reference, str):
-            yield reference
-        for part in value.values():
-            yield from _references_in(part)
-    elif isinstance(value, list):
-        for part in value:
-            yield from _references_in(part)

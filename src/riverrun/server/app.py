@@ -15,13 +15,17 @@ from riverrun.server.store import Store
 #: every folder with a `routes.py`, and modules of routes by their dotted path
 NOUNS = (
     "admin",
+    "admin.catalogue_routes",
     "artifacts",
+    "blocks",
     "concurrency",
+    "deployments",
     "events",
     "flows",
     "health",
     "inputs",
     "journal",
+    "runs.finding_routes",
     "runs.flow_run_routes",
     "runs.reading_routes",
     "runs.task_run_routes",

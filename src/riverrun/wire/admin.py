@@ -30,7 +30,8 @@ class SchemaValueIndexError(Struct, Model, kw_only=True):
 
 
 class SchemaValuesValidationResponse(Struct, Model, kw_only=True):
-    errors: list[dict[str, Any]]
+    #: texts for the whole, else SchemaValuePropertyError and SchemaValueIndexError
+    errors: list[Any]
     valid: bool
 
 

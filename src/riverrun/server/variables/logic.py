@@ -1,7 +1,7 @@
 """What is done with variables. Their values are sealed (`server.vault`): people keep tokens in them, whatever they are told."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -52,6 +52,12 @@ def answer(reader: Reader, row: Any) -> Variable:
         value=reader.vault.open_json(row.value, row.workspace_id, "variable", row.id, "value"),
         tags=from_text(row.tags, []),
     )
+
+
+def values_of(reader: Reader, names: Collection[str]) -> dict[str, Any]:
+    """The values of those of the names that are variables."""
+    query = sa.select(table).where(table.c.workspace_id == reader.workspace, table.c.name.in_(set(names)))
+    return {row.name: answer(reader, row).value for row in reader.rows(query)} if names else {}
 
 
 def page(reader: Reader, filter: VariableFilter | None, sort: str, limit: int, offset: int) -> list[Variable]:

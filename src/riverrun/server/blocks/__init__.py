@@ -1,0 +1,1 @@
+"""Blocks: types, their schemas, documents of values with secrets."""
