@@ -195,7 +195,8 @@ def _tagged(table: Table, tag_table: sa.Table, key: str, owner: str, form: Form,
     return joined(conditions, value.operator)
 
 
-def _state(run: Table, form: Form, value: Any) -> Condition | None:
+def in_state(run: Table, form: Form, value: Any) -> Condition | None:
+    """Runs in states of some types and names."""
     conditions: list[Condition] = []
     if value.type is not None:
         code = form.column(run.c.state_type)
@@ -324,7 +325,7 @@ def _flow_run_fields(run: Table, form: Form) -> Fields:
         "tags": partial(_tagged, run, t.flow_run_tag, "key", "run_key", form),
         "deployment_id": column(run.c.deployment_id),
         "work_queue_name": partial(_queue_named, run, form),
-        "state": partial(_state, run, form),
+        "state": partial(in_state, run, form),
         "flow_version": run.c.flow_version,
         "start_time": partial(_flow_run_started, run, form),
         "end_time": column(run.c.end_time),
@@ -343,7 +344,7 @@ def _task_run_fields(run: Table, form: Form) -> Fields:
         "id": column(run.c.id),
         "name": partial(_named, column(run.c.name)),
         "tags": partial(_tagged, run, t.task_run_tag, "key", "run_key", form),
-        "state": partial(_state, run, form),
+        "state": partial(in_state, run, form),
         "start_time": column(run.c.start_time),
         "end_time": column(run.c.end_time),
         "expected_start_time": column(run.c.expected_start_time),
@@ -376,6 +377,11 @@ def _work_queue_fields(queue: Table, _: Form) -> Fields:
 # -- what hangs together ----------------------------------------------------------------------------------------------------
 
 Related = Iterator[tuple[str, Condition]]
+
+
+def of_flows(form: Form, run: Table, filters: Filters) -> Condition | None:
+    """Runs of the flows that the filter on flows leaves."""
+    return _among(form, run.c.flow_key, _found(form, "flow", "key", Filters(flows=filters.flows)))
 
 
 def _queues(form: Form, filters: Filters) -> sa.Select[Any] | None:
@@ -412,10 +418,9 @@ def _with_tasks(form: Form, run: Table, filters: Filters) -> Condition | None:
 
 
 def _of_flow_run(form: Form, run: Table, filters: Filters) -> Related:
-    flows = _found(form, "flow", "key", Filters(flows=filters.flows))
     deployments = _found(form, "deployment", "id", Filters(deployments=filters.deployments))
     return _named_terms(
-        flows=_among(form, run.c.flow_key, flows),
+        flows=of_flows(form, run, filters),
         deployments=_among(form, run.c.deployment_id, deployments),
         work_queues=_among(form, run.c.work_queue_id, _queues(form, filters)),
         task_runs=_with_tasks(form, run, filters),

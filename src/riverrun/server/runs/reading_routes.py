@@ -4,11 +4,11 @@ from datetime import datetime
 from uuid import UUID
 
 from riverrun.server.db import paging
-from riverrun.server.db.filters import filters_of
+from riverrun.server.db.filters import Filters, filters_of
 from riverrun.server.db.units import Reader
 from riverrun.server.http.table import Routes
-from riverrun.server.runs import graph, history, listing, queries
-from riverrun.server.runs.listing import FLOW_RUNS, TASK_RUNS
+from riverrun.server.runs import graph, history, listing, queries, sums
+from riverrun.server.runs.listing import FLOW_RUNS, TASK_RUNS, Kind
 from riverrun.wire.flow_runs import (
     DependencyResult,
     FlowRunPaginationResponse,
@@ -54,14 +54,14 @@ def filter_flow_runs(reader: Reader, body: FlowRunsFilterBody) -> list[FlowRunRe
 
 @_flow_runs.post("/count", permission="flow_runs:read", returns=int)
 def count_flow_runs(reader: Reader, body: FlowRunsCountBody) -> int:
-    return listing.count(reader, FLOW_RUNS, filters_of(body))
+    return _count(reader, FLOW_RUNS, filters_of(body))
 
 
 @_flow_runs.post("/paginate", permission="flow_runs:read", returns=FlowRunPaginationResponse)
 def paginate_flow_runs(reader: Reader, body: FlowRunsPaginateBody) -> FlowRunPaginationResponse:
     """A page of flow runs by its number, with the number of all."""
     filters, limit = filters_of(body), paging.page_size(body.limit)
-    count = listing.count(reader, FLOW_RUNS, filters)
+    count = _count(reader, FLOW_RUNS, filters)
     found = listing.flow_run_answers(reader, filters, body.sort, limit, paging.offset_of(body.page, limit))
     pages = paging.pages(count, limit)
     return FlowRunPaginationResponse(results=found, count=count, limit=limit, pages=pages, page=body.page)
@@ -100,14 +100,14 @@ def filter_task_runs(reader: Reader, body: TaskRunsFilterBody) -> list[TaskRunRe
 
 @_task_runs.post("/count", permission="task_runs:read", returns=int)
 def count_task_runs(reader: Reader, body: TaskRunsCountBody) -> int:
-    return listing.count(reader, TASK_RUNS, filters_of(body))
+    return _count(reader, TASK_RUNS, filters_of(body))
 
 
 @_task_runs.post("/paginate", permission="task_runs:read", returns=TaskRunPaginationResponse)
 def paginate_task_runs(reader: Reader, body: TaskRunsPaginateBody) -> TaskRunPaginationResponse:
     """A page of task runs by its number, with the number of all."""
     filters, limit = filters_of(body), paging.page_size(body.limit)
-    count = listing.count(reader, TASK_RUNS, filters)
+    count = _count(reader, TASK_RUNS, filters)
     found = listing.task_run_answers(reader, filters, body.sort, limit, paging.offset_of(body.page, limit))
     pages = paging.pages(count, limit)
     return TaskRunPaginationResponse(results=found, count=count, limit=limit, pages=pages, page=body.page)
@@ -140,6 +140,11 @@ def read_task_run_states(reader: Reader, task_run_id: UUID) -> list[StateRespons
 @_task_run_states.get("/{id}", permission="task_runs:read", returns=StateResponse, errors=(404,))
 def read_task_run_state(reader: Reader, id: UUID) -> StateResponse:
     return queries.state_answer(reader, id, task=True)
+
+
+def _count(reader: Reader, kind: Kind, filters: Filters) -> int:
+    number = sums.count(reader, kind, filters)
+    return listing.count(reader, kind, filters) if number is None else number
 
 
 routes = [*_flow_runs, *_task_runs, *_flow_run_states, *_task_run_states]

@@ -1,5 +1,6 @@
 """Sums over runs that pages for people draw: one statement each."""
 
+from collections import defaultdict
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -13,8 +14,9 @@ from riverrun.server.db.filters import filters_of, started
 from riverrun.server.db.units import Reader
 from riverrun.server.http.errors import HTTPError
 from riverrun.server.http.table import Routes
-from riverrun.server.runs import history, listing, queries, render
+from riverrun.server.runs import history, listing, queries, render, sums
 from riverrun.server.runs.listing import FLOW_RUNS, TASK_RUNS
+from riverrun.server.runs.rollups import EXPECTED, STARTED
 from riverrun.wire.filters import TaskRunFilterState, TaskRunFilterStateType
 from riverrun.wire.flow_runs import CountByState, SimpleFlowRun, SimpleNextFlowRun
 from riverrun.wire.requests import (
@@ -63,8 +65,8 @@ def read_flow_run_history(reader: Reader, body: UiFlowRunsHistoryBody) -> list[S
         run.c.id,
         run.c.state_type,
         started(run).label("timestamp"),
-        history.run_time(run, reader.now).label("duration"),
-        history.lateness(run, reader.now).label("lateness"),
+        sums.run_time(run, reader.now).label("duration"),
+        sums.lateness(run, reader.now).label("lateness"),
     )
     rows = listing.rows(reader, FLOW_RUNS, query, filters_of(body), body.sort, body.limit, body.offset, _LONGEST)
     return [
@@ -157,31 +159,21 @@ def read_dashboard_task_run_counts(reader: Reader, body: UiTaskRunsDashboardCoun
     body.task_runs.state = TaskRunFilterState(type=kinds)
     start = to_micros(span.after_) // _MINUTE * _MINUTE
     end = (reader.now if span.before_ is None else to_micros(span.before_)) // _MINUTE * _MINUTE + _MINUTE
-    run = TASK_RUNS.table
-    # whole numbers, for databases divide them alike
-    bucket = ((run.c.start_time - start) * _PARTS // max(end - start, 1)).label("bucket")
-    failed = sa.func.sum(sa.case((run.c.state_type.in_(_FAILED), 1), else_=0))
-    query = (
-        sa.select(bucket, sa.func.count().label("n"), failed.label("failed"))
-        .where(*listing.conditions(reader, TASK_RUNS, filters_of(body)), run.c.start_time.is_not(None))
-        .group_by(bucket)
-    )
     counts = [{"completed": 0, "failed": 0} for _ in range(_PARTS)]
-    for row in reader.rows(query):
-        if 0 <= row.bucket < _PARTS:
-            counts[row.bucket] = {"completed": int(row.n - row.failed), "failed": int(row.failed)}
+    grid = sums.Grid(start, max(end - start, 1), _PARTS, _PARTS)
+    for cell in sums.cells(reader, TASK_RUNS, filters_of(body), STARTED, grid):
+        counts[cell.index]["failed" if cell.state_type in _FAILED else "completed"] += cell.n
     return counts
 
 
 @_task_runs.post("/count", permission="task_runs:read", returns=CountByState)
 def read_task_run_counts_by_state(reader: Reader, body: UiTaskRunsCountBody) -> CountByState:
     """How many task runs are in each type of state."""
-    code = TASK_RUNS.table.c.state_type
-    query = sa.select(code, sa.func.count().label("n")).group_by(code)
-    rows = reader.rows(query.where(*listing.conditions(reader, TASK_RUNS, filters_of(body))))
-    return CountByState(
-        **{TYPES_BY_CODE[row.state_type].value: row.n for row in rows if row.state_type in TYPES_BY_CODE}
-    )
+    numbers: dict[str, int] = defaultdict(int)
+    by_start = body.task_runs is not None and body.task_runs.start_time is not None
+    for cell in sums.cells(reader, TASK_RUNS, filters_of(body), STARTED if by_start else EXPECTED, sums.Grid()):
+        numbers[TYPES_BY_CODE[cell.state_type].value] += cell.n
+    return CountByState(**numbers)
 
 
 @_task_runs.get("/{id}", permission="task_runs:read", returns=UITaskRun, errors=(404,))

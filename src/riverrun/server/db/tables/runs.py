@@ -119,6 +119,13 @@ _partial(
     flow_run.c.next_scheduled_start_time,
     where=flow_run.c.work_queue_id.is_not(None),
 )
+#: what a deployment has to hand out
+_partial(
+    "ix_flow_run_due",
+    flow_run.c.deployment_id,
+    flow_run.c.next_scheduled_start_time,
+    where=flow_run.c.next_scheduled_start_time.is_not(None),
+)
 _partial("ix_flow_run_parent", flow_run.c.parent_task_run_id, where=flow_run.c.parent_task_run_id.is_not(None))
 _partial(
     "ix_flow_run_scheduled",
@@ -131,6 +138,19 @@ _partial(
     "ix_flow_run_live",
     flow_run.c.writer_key,
     where=sa.and_(flow_run.c.writer_key.is_not(None), flow_run.c.end_time.is_(None)),
+)
+Index(
+    "ix_flow_run_started",
+    flow_run.c.workspace_id,
+    func.coalesce(flow_run.c.start_time, flow_run.c.expected_start_time),
+)
+Index("ix_flow_run_ended", flow_run.c.workspace_id, flow_run.c.end_time)
+_partial(
+    "ix_flow_run_state_name",
+    flow_run.c.workspace_id,
+    flow_run.c.state_name,
+    flow_run.c.expected_start_time,
+    where=flow_run.c.state_name.is_not(None),
 )
 Index("ix_flow_run_name", flow_run.c.workspace_id, func.substr(flow_run.c.name, 1, NAME_PREFIX))
 
@@ -187,6 +207,13 @@ _partial(
     task_run.c.workspace_id,
     task_run.c.next_scheduled_start_time,
     where=task_run.c.next_scheduled_start_time.is_not(None),
+)
+_partial(
+    "ix_task_run_state_name",
+    task_run.c.workspace_id,
+    task_run.c.state_name,
+    task_run.c.expected_start_time,
+    where=task_run.c.state_name.is_not(None),
 )
 
 

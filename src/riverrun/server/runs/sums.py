@@ -1,0 +1,221 @@
+"""Numbers of runs by interval and state: from the sums where the filters allow it, else from the ledger.
+
+The sums (`rollups`) know minutes, states and flows. Minutes that an interval cuts in two, and sums over runs that are still
+under way, are read from the ledger, so that the answer is the same either way.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from msgspec import Struct
+
+from riverrun.base.clock import to_micros
+from riverrun.server.db.filters import Filters, form_of, in_state, of_flows, started, terms
+from riverrun.server.db.units import Reader
+from riverrun.server.db.where import Condition
+from riverrun.server.runs import rollups
+from riverrun.server.runs.listing import FLOW_RUNS, Kind, conditions
+from riverrun.server.runs.rollups import EXPECTED, MINUTE, STARTED
+from riverrun.wire.journal import FLOW_RUN, TASK_RUN
+from riverrun.wire.states import TERMINAL_STATES, TYPE_CODES, StateType
+
+_RUNNING = TYPE_CODES[StateType.RUNNING]
+_FINAL = sorted(TYPE_CODES[kind] for kind in TERMINAL_STATES)
+_UNDER_WAY = sorted(set(TYPE_CODES.values()) - set(_FINAL))
+_FIELDS = {EXPECTED: "expected_start_time", STARTED: "start_time"}
+
+
+class Grid(Struct, frozen=True):
+    """Intervals of time: `number` of them beginning at `first`; so many `parts` of `span` microseconds."""
+
+    first: int = -(2**60)
+    span: int = 2**61
+    parts: int = 1
+    number: int = 1
+
+    def index(self, instant: Any) -> Any:
+        """The interval of an instant, for integers and for columns."""
+        return ((instant - self.first) * self.parts) // self.span
+
+    def edge(self, index: int) -> int:
+        """Where an interval begins."""
+        return self.first - (-index * self.span // self.parts)
+
+
+class Cell(Struct):
+    """The runs of one interval in one kind of state; times in microseconds. `state_name` None: the type's own."""
+
+    index: int
+    state_type: int
+    state_name: str | None
+    n: int
+    run_time: int = 0
+    lateness: int = 0
+
+
+class _Asked(Struct):
+    """What the sums can answer: the axis, the span of time, and the filters without it."""
+
+    axis: int
+    low: int
+    high: int
+    filters: Filters
+
+
+def run_time(run: sa.Table, now: int) -> sa.ColumnElement[int]:
+    """How long a run has been running, in microseconds."""
+    since = sa.case((run.c.state_timestamp < now, now - run.c.state_timestamp), else_=0)
+    return run.c.total_run_time + sa.case((run.c.state_type == _RUNNING, since), else_=0)
+
+
+def lateness(run: sa.Table, now: int) -> sa.ColumnElement[int]:
+    """How much later than expected a run started, or that it has not, in microseconds."""
+    expected, start = run.c.expected_start_time, run.c.start_time
+    waits = sa.and_(start.is_(None), run.c.state_type.not_in(_FINAL), expected < now)
+    return sa.case((start > expected, start - expected), (waits, now - expected), else_=0)
+
+
+def cells(reader: Reader, kind: Kind, filters: Filters, axis: int, grid: Grid, *, timed: bool = False) -> list[Cell]:
+    """Runs that have a state, by interval on the axis and state; `timed` with their times."""
+    asked = _asked(kind, filters, axis, grid)
+    if asked is None:
+        return _cells(reader.rows(_ledger(reader, kind, conditions(reader, kind, filters), axis, grid, timed=timed)))
+    if asked.high <= asked.low:
+        return []
+    cut = _cut_minutes(asked, grid)
+    states = _FINAL if timed else None
+    parts = reader.rows(_from_sums(reader, kind, asked, grid, cut, states))
+    if cut:
+        parts += reader.rows(_from_minutes(reader, kind, asked, grid, cut, states, timed=timed))
+    if timed:
+        under_way = [*_tests(reader, kind, asked), kind.table.c.state_type.in_(_UNDER_WAY), *_within(kind, asked)]
+        parts += reader.rows(_ledger(reader, kind, under_way, axis, grid, timed=True))
+    return _cells(parts)
+
+
+def count(reader: Reader, kind: Kind, filters: Filters) -> int | None:
+    """How many runs the filters leave; None where the sums do not know it."""
+    own = _own(kind, filters)
+    axis = STARTED if getattr(own, "start_time", None) is not None else EXPECTED
+    asked = _asked(kind, filters, axis, Grid())
+    if asked is None:
+        return None
+    number = sum(cell.n for cell in cells(reader, kind, filters, axis, Grid()))
+    if getattr(own, "state", None) is None and (axis == EXPECTED or kind is FLOW_RUNS):
+        stateless = [*_tests(reader, kind, asked), kind.table.c.state_type.is_(None), *_within(kind, asked)]
+        number += reader.scalar(sa.select(sa.func.count()).select_from(kind.table).where(*stateless))
+    return number
+
+
+def _own(kind: Kind, filters: Filters) -> Any:
+    return filters.flow_runs if kind is FLOW_RUNS else filters.task_runs
+
+
+def _asked(kind: Kind, filters: Filters, axis: int, grid: Grid) -> _Asked | None:
+    own, field = _own(kind, filters), _FIELDS[axis]
+    if not filters.only("flow_runs" if kind is FLOW_RUNS else "task_runs", *(["flows"] if kind is FLOW_RUNS else [])):
+        return None
+    low, high = grid.first, grid.edge(grid.number)
+    if own is not None:
+        says = {name for name in own.__struct_fields__ if getattr(own, name) is not None} - {"operator"}
+        if not says <= {"state", field} or (own.operator == "or_" and len(says) > 1):
+            return None
+        span = getattr(own, field)
+        if getattr(span, "is_null_", None) is not None:
+            return None
+        if span is not None:
+            low = low if span.after_ is None else max(low, to_micros(span.after_))
+            high = high if span.before_ is None else min(high, to_micros(span.before_) + 1)
+        own = msgspec.structs.replace(own, **{field: None})
+    name = "flow_runs" if kind is FLOW_RUNS else "task_runs"
+    return _Asked(axis, low, high, msgspec.structs.replace(filters, **{name: own}))
+
+
+def _cut_minutes(asked: _Asked, grid: Grid) -> list[int]:
+    edges = [asked.low, asked.high, *(grid.edge(index) for index in range(1, grid.number))]
+    bounded = (edge for edge in edges if edge % MINUTE and asked.low <= edge <= asked.high)
+    return sorted({edge // MINUTE for edge in bounded if abs(edge) < 2**60})
+
+
+def _instant(kind: Kind, axis: int) -> sa.ColumnElement[Any]:
+    run = kind.table
+    if axis == EXPECTED:
+        return run.c.expected_start_time
+    return started(run) if kind is FLOW_RUNS else run.c.start_time
+
+
+def _tests(reader: Reader, kind: Kind, asked: _Asked) -> list[Condition]:
+    form = form_of(reader)
+    tests = (condition for _, condition in terms(form, kind.entity, kind.table, asked.filters))
+    return [form.driving().mine(kind.table), *tests]
+
+
+def _within(kind: Kind, asked: _Asked) -> list[Condition]:
+    instant = _instant(kind, asked.axis)
+    return [instant >= asked.low, instant < asked.high]
+
+
+def _from_sums(
+    reader: Reader, kind: Kind, asked: _Asked, grid: Grid, cut: list[int], states: list[int] | None
+) -> sa.Select[Any]:
+    sums, form, own = rollups.source(reader), form_of(reader), _own(kind, asked.filters)
+    in_states = None if own is None or own.state is None else in_state(sums, form, own.state)
+    filtered = (in_states, of_flows(form, sums, asked.filters))
+    wanted = [
+        sums.c.workspace_id == reader.workspace,
+        sums.c.kind == (FLOW_RUN if kind is FLOW_RUNS else TASK_RUN) + asked.axis,
+        sums.c.minute >= -(-asked.low // MINUTE),
+        sums.c.minute < asked.high // MINUTE,
+        *(condition for condition in filtered if condition is not None),
+    ]
+    if cut:
+        wanted.append(sums.c.minute.not_in(cut))
+    if states is not None:
+        wanted.append(sums.c.state_type.in_(states))
+    index = grid.index(sums.c.minute * MINUTE).label("index")
+    keys = (index, sums.c.state_type, sums.c.state_name)
+    totals = (sa.func.sum(sums.c[name]).label(name) for name in ("n", "run_time", "lateness"))
+    return sa.select(*keys, *totals).where(*wanted).group_by(*keys)
+
+
+def _from_minutes(
+    reader: Reader, kind: Kind, asked: _Asked, grid: Grid, cut: list[int], states: list[int] | None, *, timed: bool
+) -> sa.Select[Any]:
+    """The runs of some minutes, from the ledger: a look into the index for each."""
+    lows = [(minute * MINUTE,) for minute in cut]
+    minutes = sa.values(sa.column("low", sa.BigInteger), name="cut").data(lows).cte("cut")
+    instant = _instant(kind, asked.axis)
+    wanted = [*_tests(reader, kind, asked), *_within(kind, asked)]
+    wanted += [instant >= minutes.c.low, instant < minutes.c.low + MINUTE]
+    if states is not None:
+        code = form_of(reader).column(kind.table.c.state_type)
+        wanted.append(code.in_(states))
+    query = _ledger(reader, kind, wanted, asked.axis, grid, timed=timed)
+    return query.select_from(minutes.join(kind.table, sa.true()))
+
+
+def _ledger(
+    reader: Reader, kind: Kind, wanted: Iterable[Condition], axis: int, grid: Grid, *, timed: bool
+) -> sa.Select[Any]:
+    run, instant = kind.table, _instant(kind, axis)
+    index = grid.index(instant).label("index")
+    columns: list[sa.ColumnElement[Any]] = [sa.func.count().label("n")]
+    if timed:
+        columns.append(sa.func.sum(run_time(run, reader.now)).label("run_time"))
+        columns.append(sa.func.sum(lateness(run, reader.now)).label("lateness"))
+    bounds = [instant >= grid.first, instant < grid.edge(grid.number), run.c.state_type.is_not(None)]
+    keys = (index, run.c.state_type, run.c.state_name)
+    return sa.select(*keys, *columns).where(*wanted, *bounds).group_by(*keys)
+
+
+def _cells(rows: Iterable[Any]) -> list[Cell]:
+    found: dict[tuple[int, int, str | None], Cell] = {}
+    for row in rows:
+        key = (int(row.index), row.state_type, row.state_name)
+        cell = found.setdefault(key, Cell(*key, 0))
+        cell.n += int(row.n)
+        cell.run_time += int(getattr(row, "run_time", 0))
+        cell.lateness += int(getattr(row, "lateness", 0))
+    return [cell for cell in found.values() if cell.n]
