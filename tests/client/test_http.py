@@ -15,7 +15,7 @@ import pytest
 from riverrun import __version__
 from riverrun.base import errors
 from riverrun.base.config import temporary_settings
-from riverrun.client import http
+from riverrun.client import connections, http
 from riverrun.client.call import MSGPACK, Call, Raw, at, get, patch, post
 from riverrun.client.calls.variables import read_variable, update_variable
 from riverrun.client.http import asend, send
@@ -33,6 +33,7 @@ def ado(call: Call[Any], **options: Any) -> Any:
 
 BOTH = pytest.mark.parametrize("do", [send, ado], ids=["sync", "async"])
 Do = Callable[..., Any]
+PLAIN = (False, False, None)
 
 
 @pytest.fixture(autouse=True)
@@ -240,17 +241,17 @@ def test_connections_are_kept_and_closed_with_their_loop(script: Script) -> None
     script.answers = [(200, {}, b"7")]
     assert asyncio.run(several()) == [7] * 4
     assert asyncio.run(several()) == [7] * 4
-    assert len(http._async_clients) == 0
+    assert len(connections._async_clients) == 0
 
 
 def test_a_forked_child_makes_its_own_connections(script: Script) -> None:
     script.answers = [(200, {}, b"7")]
     send(get(at("x"), int))
-    mine = http._clients[False]
+    mine = connections._clients[PLAIN]
     child = os.fork()
     if child == 0:
         try:
-            fine = send(get(at("x"), int)) == 7 and http._clients[False] is not mine
+            fine = send(get(at("x"), int)) == 7 and connections._clients[PLAIN] is not mine
             os._exit(0 if fine else 1)
         finally:
             os._exit(2)

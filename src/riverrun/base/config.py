@@ -52,6 +52,8 @@ class Settings:
     api_key: str | None = _(None, "Key sent to the API as a bearer token.", secret=True)
     api_auth_string: str | None = _(None, "`user:password` sent to the API as basic authentication.", secret=True)
     api_database_connection_url: str | None = _(None, "SQLAlchemy URL of the store. Unset: the SQLite file riverrun.db in `RIVERRUN_HOME`.", also=("server_database_connection_url",))
+    api_ssl_cert_file: Path | None = _(None, "Certificates (PEM) that vouch for the API instead of the usual authorities.")
+    api_tls_insecure_skip_verify: bool = _(False, "Do not check the API's certificate. Whoever is in between can read and change everything.")
     api_request_timeout: float = _(60.0, "Seconds to wait for an answer of the API.", minimum=0)
     client_max_retries: int = _(5, "How often a call to the API is tried again after a broken connection or an answer that says to.", minimum=0)
 

@@ -1,21 +1,17 @@
 """Sends calls to the API and reads the answers: `send` in sync code, `asend` in async code.
 
 The rules of an exchange (what is tried again and when, which error an answer becomes) are one generator; two small drivers
-do the waiting. There is one HTTP client for each process, and one for each event loop; a forked child makes its own.
+do the waiting. `client/connections.py` has the HTTP clients.
 """
 
-import atexit
-import os
 import random
 import time
-import weakref
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import Generator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from riverrun import __version__
 from riverrun.base.config import settings
 from riverrun.base.errors import (
     AccessDenied,
@@ -31,13 +27,11 @@ from riverrun.base.errors import (
     ServerFailure,
     UnavailableError,
 )
-from riverrun.client import journal
-from riverrun.client.call import JSON, NO_BODY, Call, Raw
+from riverrun.client import connections, journal
+from riverrun.client.call import NO_BODY, Call, Raw
 from riverrun.client.location import api_url, ensure_api_url
 
 if TYPE_CHECKING:
-    import asyncio
-
     import httpx
 
 T = TypeVar("T")
@@ -231,6 +225,11 @@ def _unreachable(call: Call[Any], error: "httpx.TransportError | httpx.InvalidUR
         return UnavailableError(
             f"The server did not answer {where} in time ({said}). RIVERRUN_API_REQUEST_TIMEOUT says how long to wait."
         )
+    if "CERTIFICATE_VERIFY_FAILED" in said:
+        return UnavailableError(
+            f"The certificate of the server is not trusted: {said} ({where}). RIVERRUN_API_SSL_CERT_FILE names certificates "
+            "that vouch for it."
+        )
     return UnavailableError(
         f"The server cannot be reached: {said} ({where}). Start it with `riverrun server start`, or set RIVERRUN_API_URL "
         "to the address of one that runs."
@@ -243,7 +242,7 @@ def _unreachable(call: Call[Any], error: "httpx.TransportError | httpx.InvalidUR
 def _parts(call: Call[Any], base_url: str, own: bool) -> dict[str, Any]:
     """The arguments of httpx for a call; a client of the caller's own knows time-out and authorization itself."""
     current = settings()
-    headers = {} if own else authorization(current.api_key, current.api_auth_string)
+    headers = {} if own else connections.authorization(current.api_key, current.api_auth_string)
     headers.update(call.headers or {})
     body = call.body
     if body is not NO_BODY:
@@ -260,17 +259,6 @@ def _parts(call: Call[Any], base_url: str, own: bool) -> dict[str, Any]:
     if call.timeout or not own:
         parts["timeout"] = call.timeout or current.api_request_timeout or None
     return parts
-
-
-def authorization(api_key: str | None, auth_string: str | None) -> dict[str, str]:
-    """The header that tells who asks: the key, else user and password, else none."""
-    if api_key:
-        return {"Authorization": f"Bearer {api_key}"}
-    if auth_string:
-        from base64 import b64encode
-
-        return {"Authorization": f"Basic {b64encode(auth_string.encode()).decode()}"}
-    return {}
 
 
 def encode(body: Any) -> bytes:
@@ -331,7 +319,8 @@ def _request(call: Call[Any], base_url: str, client: "httpx.Client | None") -> _
     import httpx
 
     try:
-        return (client or _client(base_url.startswith("https"))).request(**_parts(call, base_url, client is not None))
+        sender = client or connections.shared(base_url)
+        return sender.request(**_parts(call, base_url, client is not None))
     except (httpx.TransportError, httpx.InvalidURL) as error:
         return error
 
@@ -339,84 +328,8 @@ def _request(call: Call[Any], base_url: str, client: "httpx.Client | None") -> _
 async def _arequest(call: Call[Any], base_url: str, client: "httpx.AsyncClient | None") -> _Outcome:
     import httpx
 
-    sender = client or await _async_client(base_url.startswith("https"))
+    sender = client or await connections.ashared(base_url)
     try:
         return await sender.request(**_parts(call, base_url, client is not None))
     except (httpx.TransportError, httpx.InvalidURL) as error:
         return error
-
-
-# -- clients --------------------------------------------------------------------------------------------------------------
-
-_clients: "dict[bool, httpx.Client]" = {}
-#: loop -> {with TLS?: client and the generator that closes it}
-_async_clients: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[bool, tuple[httpx.AsyncClient, Any]]]"
-_async_clients = weakref.WeakKeyDictionary()
-
-
-def client_options(secure: bool) -> dict[str, Any]:
-    """How our HTTP clients are made. Without TLS the certificates (20 ms) are not loaded."""
-    import httpx
-
-    return {
-        "headers": {"User-Agent": f"riverrun/{__version__}", "Accept": JSON},
-        "verify": secure,
-        # below the 5 s after which servers close idle connections, so that none closes under a request
-        "limits": httpx.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=4.0),
-    }
-
-
-def _client(secure: bool) -> "httpx.Client":
-    client = _clients.get(secure)
-    if client is None:
-        import httpx
-
-        made = httpx.Client(**client_options(secure))
-        client = _clients.setdefault(secure, made)
-        if client is not made:  # another thread was faster
-            made.close()
-    return client
-
-
-async def _async_client(secure: bool) -> "httpx.AsyncClient":
-    import asyncio
-
-    import httpx
-
-    loop = asyncio.get_running_loop()
-    clients = _async_clients.setdefault(loop, {})
-    if secure not in clients:
-        client = httpx.AsyncClient(**client_options(secure))
-        keeper = _kept_by_its_loop(loop, client)
-        clients[secure] = client, keeper
-        await anext(keeper)
-    return clients[secure][0]
-
-
-async def _kept_by_its_loop(
-    loop: "asyncio.AbstractEventLoop", client: "httpx.AsyncClient"
-) -> AsyncGenerator[None, None]:
-    """Closes the client with its loop: `asyncio.run` ends the async generators that were begun on it."""
-    try:
-        yield
-    finally:
-        _async_clients.pop(loop, None)
-        await client.aclose()
-
-
-@atexit.register
-def close() -> None:
-    """Close the connections of this process's sync calls; the next call opens new ones."""
-    while _clients:
-        _, client = _clients.popitem()
-        client.close()
-
-
-def _forget() -> None:
-    # The child shares the parent's sockets: it must neither use nor properly close them.
-    _clients.clear()
-    _async_clients.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)

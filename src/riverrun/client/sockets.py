@@ -20,6 +20,7 @@ from riverrun.base.clock import now
 from riverrun.base.config import settings
 from riverrun.base.errors import DeniedError, InputError, RiverrunError, UnavailableError
 from riverrun.base.loops import in_thread
+from riverrun.client.connections import verification
 from riverrun.client.http import encode
 from riverrun.client.location import ensure_api_url
 from riverrun.wire.events import Event, ReceivedEvent
@@ -46,9 +47,10 @@ def socket_url(api_url: str, path: str) -> str:
     return f"{'wss' if scheme == 'https' else 'ws'}://{rest}{path}"
 
 
-def options() -> dict[str, Any]:
+def options(url: str) -> dict[str, Any]:
     """How our sockets are opened."""
     return {
+        **_tls(url),
         "subprotocols": ["prefect"],
         "user_agent_header": f"riverrun/{__version__}",
         "compression": None,
@@ -56,6 +58,19 @@ def options() -> dict[str, Any]:
         "open_timeout": settings().api_request_timeout or None,
         "close_timeout": 1.0,
     }
+
+
+def _tls(url: str) -> dict[str, Any]:
+    checked = verification(url)
+    if checked is True or not url.startswith("wss"):
+        return {}
+    if checked is not False:
+        return {"ssl": checked}
+    import ssl
+
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return {"ssl": context}
 
 
 def auth_message() -> str:
@@ -233,7 +248,7 @@ class Subscriber(_Subscriber[T]):
         from websockets.exceptions import ConnectionClosedOK
         from websockets.sync.client import connect
 
-        with connect(url, **options()) as connection:
+        with connect(url, **options(url)) as connection:
             self._connection = connection
             connection.send(auth_message())
             check_auth(connection.recv(timeout=settings().api_request_timeout or None))
@@ -300,7 +315,7 @@ class AsyncSubscriber(_Subscriber[T]):
         from websockets.asyncio.client import connect
         from websockets.exceptions import ConnectionClosedOK
 
-        async with connect(url, **options()) as connection:
+        async with connect(url, **options(url)) as connection:
             await connection.send(auth_message())
             check_auth(await asyncio.wait_for(connection.recv(), settings().api_request_timeout or None))
             await connection.send(self._feed.filter_message())

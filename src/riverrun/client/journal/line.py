@@ -88,10 +88,10 @@ class Line:
         with self._importing():
             import httpx
 
-            from riverrun.client.http import client_options
+            from riverrun.client import connections
         try:
             # a client of its own each time would load the certificates anew
-            client = self._client = getattr(self, "_client", None) or httpx.Client(**client_options(True))
+            client = self._client = getattr(self, "_client", None) or httpx.Client(**connections.options(url))
             answer = client.post(url, content=body, headers=headers, timeout=timeout)
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise LineError(f"{type(error).__name__}: {error}") from error

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 from riverrun import __version__
 from riverrun.base.errors import MissingContextError
 from riverrun.base.loops import in_thread
-from riverrun.client import http
+from riverrun.client import connections, http
 from riverrun.client.call import Call
 from riverrun.client.location import ensure_api_url
 from riverrun.client.orchestration.operation import Awaited, Blocking
@@ -72,10 +72,10 @@ class _Client(RunOperations, WorkOperations, StoredOperations):
 
         current = settings()
         base = self._known_url()
-        options = http.client_options(base.startswith("https"))
+        options = connections.options(base)
         options["base_url"] = base
         options["timeout"] = current.api_request_timeout or None
-        headers = {**options["headers"], **http.authorization(current.api_key, current.api_auth_string)}
+        headers = {**options["headers"], **connections.authorization(current.api_key, current.api_auth_string)}
         given = self._httpx_settings
         return {**options, **given, "headers": {**headers, **dict(given.get("headers") or {})}}
 
