@@ -16,13 +16,38 @@ COMMANDS = {
     "flow-run": ("riverrun.cli.flow_run", "flow_run", "List, inspect and delete flow runs; read their logs."),
     "task-run": ("riverrun.cli.task_run", "task_run", "List and inspect task runs; read their logs."),
     "flow": ("riverrun.cli.flow", "flow", "List flows."),
+    "variable": ("riverrun.cli.variable", "variable", "Keep named values on the server."),
+    "block": ("riverrun.cli.block", "block", "Look at blocks, register their types, delete them."),
+    "artifact": ("riverrun.cli.artifact", "artifact", "Look at artifacts and delete them."),
+    "concurrency-limit": (
+        "riverrun.cli.concurrency_limit",
+        "concurrency_limit",
+        "Limit how many tasks with a tag run at once.",
+    ),
+    "global-concurrency-limit": (
+        "riverrun.cli.global_concurrency_limit",
+        "global_concurrency_limit",
+        "Limit how much happens at once, or per second.",
+    ),
+    "event": ("riverrun.cli.event", "event", "Watch events, and emit them."),
     "server": ("riverrun.cli.server", "server", "Start, stop and look at a server; keep its database."),
     "api": ("riverrun.cli.api", "api", "Send any request to the API of a server."),
     "config": ("riverrun.cli.config", "config", "Show, change and check settings."),
     "profile": ("riverrun.cli.profile", "profile", "Keep several sets of settings and switch between them."),
     "version": ("riverrun.cli.version", "version", "Show the versions of riverrun and of what it stands on."),
 }
-ALIASES = {"flow-runs": "flow-run", "task-runs": "task-run", "flows": "flow", "profiles": "profile"}
+ALIASES = {
+    "flow-runs": "flow-run",
+    "task-runs": "task-run",
+    "flows": "flow",
+    "profiles": "profile",
+    "variables": "variable",
+    "blocks": "block",
+    "artifacts": "artifact",
+    "concurrency-limits": "concurrency-limit",
+    "gcl": "global-concurrency-limit",
+    "events": "event",
+}
 
 
 class Root(Group):
