@@ -97,3 +97,10 @@ def test_a_key_has_a_form(api: httpx.Client) -> None:
         answer = api.post("/artifacts/", json={"key": key, "data": 1})
         assert answer.status_code == 422
         assert answer.json()["exception_detail"][0]["loc"] == ["body", "key"]
+
+
+def test_fields_of_a_query_may_be_null(api: httpx.Client) -> None:
+    nulls = {"offset": None, "limit": None, "sort": None, "artifacts": None}
+    assert api.post("/artifacts/filter", json=nulls).status_code == 200
+    answer = api.post("/artifacts/filter", json={**nulls, "sort": "sideways"})
+    assert answer.json()["exception_detail"][0]["loc"] == ["body", "sort"]

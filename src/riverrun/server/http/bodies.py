@@ -5,7 +5,7 @@ Naive times mean UTC wherever they are stored (`base.clock.to_micros`).
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -27,11 +27,15 @@ def decoder(kind: Any) -> Callable[[bytes], Any]:
     # a request without a body is one with no field set, where the body is an object
     empty = b"{}" if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else b"null"
 
+    lenient = any(getattr(part, "__name__", "").endswith("Body") for part in (kind, *get_args(kind)))
+
     def decode_body(body: bytes) -> Any:
         check(body)
         try:
             return decode(body or empty)
         except msgspec.ValidationError as error:
+            if lenient and (fewer := _without_nulls(body)) is not None:
+                return decode_body(fewer)
             raise invalid(error, body) from None
         except msgspec.DecodeError as error:
             raise InvalidRequest(("body",), f"The body is not JSON: {error}", "json_invalid") from None
@@ -39,6 +43,14 @@ def decoder(kind: Any) -> Callable[[bytes], Any]:
             raise InvalidRequest(("body",), str(error)) from None
 
     return decode_body
+
+
+def _without_nulls(body: bytes) -> bytes | None:
+    """The body without those of its fields that are null: the peer's clients send them for "as usual", even for an offset."""
+    fields = msgspec.json.decode(body)
+    if not isinstance(fields, dict) or None not in fields.values():
+        return None
+    return msgspec.json.encode({name: value for name, value in fields.items() if value is not None})
 
 
 def check(body: bytes) -> None:
