@@ -17,6 +17,7 @@ from riverrun.client.orchestration import RiverrunClient, ServerType, SyncRiverr
 from riverrun.client.orchestration.runs import proposal
 from riverrun.client.schemas import actions, filters, schedules, sorting
 from riverrun.client.schemas.objects import FlowRun, State, StateType
+from riverrun.client.utilities import client_injector, inject_client
 from riverrun.result_records import ResultRecordMetadata
 from riverrun.serializers import PickleSerializer
 from riverrun.states import Completed, Paused, Running, Scheduled
@@ -380,13 +381,13 @@ def test_work_pools_and_queues(client: Client) -> None:
 
 def test_work_for_a_worker(client: Client) -> None:
     name = fresh("p")
-    client.create_work_pool(actions.WorkPoolCreate(name=name, type="process"))
+    pool = client.create_work_pool(actions.WorkPoolCreate(name=name, type="process"))
     made = client.create_deployment(client.create_flow(a_flow), fresh("d"), work_pool_name=name)
     run = client.create_flow_run_from_deployment(made)
     [work] = client.get_scheduled_flow_runs_for_work_pool(name, scheduled_before=datetime.now(UTC) + timedelta(1))
     assert work.flow_run.id == run.id
     assert work.flow_run.state_type == StateType.SCHEDULED
-    assert work.flow_run.work_pool_name == name
+    assert work.work_pool_id == pool.id
     queue = client.read_work_queue_by_name("default", name)
     assert [each.id for each in client.get_runs_in_work_queue(queue.id)] == [run.id]
     assert client.read_work_queue_status(queue.id).healthy in {True, False}
@@ -532,3 +533,23 @@ def test_events(client: Client) -> None:
         assert client.read_events_page(page.next_page).total == page.total
     with pytest.raises(errors.InputError, match="page-token"):
         client.read_events_page("http://x/api/events/filter/next")
+
+
+def test_clients_are_handed_through(at_server: str) -> None:
+    @inject_client
+    async def hello(word: str, client: RiverrunClient | None = None) -> str:
+        assert client is not None
+        return f"{word} {(await client.hello()).json()}"
+
+    @client_injector
+    async def version(client: RiverrunClient, major: str) -> bool:
+        return (await client.api_version()).startswith(major)
+
+    async def both() -> None:
+        assert await hello("hi") == "hi 👋"
+        async with get_client() as client:
+            assert await hello("again", client=client) == "again 👋"
+            assert (await client.hello()).is_success  # still open
+        assert await version("3")
+
+    asyncio.run(both())

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 from uuid import UUID
 
-from msgspec import MsgspecError
+from msgspec import MsgspecError, Struct
 
 from riverrun.client.calls.answers import OrchestrationResult, ScheduledWork
 from riverrun.states import State
@@ -22,6 +22,7 @@ from riverrun.wire.deployments import DeploymentResponse as Deployment
 from riverrun.wire.filters import QueueFilter
 from riverrun.wire.flow_runs import FlowRunInput
 from riverrun.wire.logs import Log
+from riverrun.wire.model import Model
 from riverrun.wire.runs import Flow, FlowRun, RunInput, RunPolicy, TaskRun
 from riverrun.wire.searches import SavedSearch, SavedSearchFilter
 from riverrun.wire.states import TERMINAL_STATES, BaseState, StateDetails, StateType
@@ -63,6 +64,14 @@ class WorkerStatus(StrEnum):
 class ConcurrencyLimitStrategy(StrEnum):
     ENQUEUE = "ENQUEUE"
     CANCEL_NEW = "CANCEL_NEW"
+
+
+class ConcurrencyLimitConfig(Struct, Model, kw_only=True):
+    """How many runs of a deployment may go on at once, and what becomes of one too many."""
+
+    limit: int
+    collision_strategy: ConcurrencyLimitStrategy = ConcurrencyLimitStrategy.ENQUEUE
+    grace_period_seconds: int | None = None
 
 
 def TaskRunResult(id: UUID) -> RunInput:  # noqa: N802 - a public name of the peer
@@ -138,6 +147,7 @@ __all__ = [
     "BlockType",
     "ConcurrencyLeaseHolder",
     "ConcurrencyLimit",
+    "ConcurrencyLimitConfig",
     "ConcurrencyLimitStrategy",
     "ConcurrencyOptions",
     "Constant",
