@@ -75,7 +75,9 @@ def operators(column: sa.ColumnElement[Any], filter: Any) -> Condition | None:
 
 
 def value_of(value: Any) -> Any:
-    """A value as columns hold it: instants as microseconds."""
+    """A value as columns hold it: instants as microseconds, flags as numbers."""
+    if isinstance(value, bool):
+        return int(value)
     return to_micros(value) if isinstance(value, datetime) else value
 
 

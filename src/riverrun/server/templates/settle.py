@@ -1,20 +1,26 @@
-"""Settle a value: put in what its forms stand for, and hold the outcome against a schema.
+"""Settle a value: put in what its forms stand for, and hold the outcome against a schema. Schedules are tried here, too.
 
-Quick requests are done in a thread; those with templates, or with a schema that could take long, in a process of their own that
-is killed when it takes more than a second or too much memory.
+Quick requests are done in a thread; those with templates, recurrence rules, or a schema that could take long, in a process of
+their own that is killed when it takes more than a second or too much memory.
 """
 
 import asyncio
 import sys
+from datetime import timedelta
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import msgspec
 from msgspec import Struct
 
+from riverrun.base.clock import now
+from riverrun.rules import schedules
 from riverrun.server.templates import hydration, schemas
+from riverrun.wire.schedules import Schedule
 
 _START_SECONDS = 20.0
+#: within this a schedule is tried
+_AHEAD = timedelta(days=3660)
 #: processes at once
 _AT_ONCE = 2
 
@@ -28,6 +34,8 @@ class Request(Struct, kw_only=True):
     schema: dict[str, Any] | None = None
     required: bool = True
     none_with_default: bool = False
+    #: schedules of which the next instants are looked for
+    schedules: list[Schedule] = []
 
 
 class Outcome(Struct, kw_only=True):
@@ -37,6 +45,8 @@ class Outcome(Struct, kw_only=True):
     form_error: str | None = None
     problem: str | None = None
     schema_error: str | None = None
+    #: number of the schedule, its field, and what is wrong with it
+    schedule_error: tuple[int, str, str] | None = None
     #: the errors as a page shows them
     errors: list[Any] = []
 
@@ -50,6 +60,12 @@ def _no_templates(_: str) -> str:
 
 def settle_here(request: Request, render: hydration.Render = _no_templates) -> Outcome:
     """Settle in this thread, however long it takes."""
+    for number, schedule in enumerate(request.schedules):
+        try:
+            schedules.check(schedule)
+            schedules.instants(schedule, now(), now() + _AHEAD, 3)
+        except schedules.ScheduleError as error:
+            return Outcome(schedule_error=(number, error.field, str(error)))
     value = request.value
     if request.hydrate:
         try:
@@ -68,9 +84,13 @@ def settle_here(request: Request, render: hydration.Render = _no_templates) -> O
 
 
 def is_costly(request: Request) -> bool:
-    if request.hydrate and any(form[hydration.KIND] == "jinja" for form in hydration.forms(request.value)):
+    if any(isinstance(schedule.rrule, str) for schedule in request.schedules):
         return True
-    return request.schema is not None and schemas.is_costly(request.schema)
+    return _has_templates(request) or (request.schema is not None and schemas.is_costly(request.schema))
+
+
+def _has_templates(request: Request) -> bool:
+    return request.hydrate and any(form[hydration.KIND] == "jinja" for form in hydration.forms(request.value))
 
 
 async def settle(request: Request) -> Outcome:
@@ -106,7 +126,10 @@ async def _in_child(request: Request) -> Outcome:
                 await process.wait()
     if process.returncode != 0 or not answer:
         says = "it takes longer than a second or too much memory"
-        if request.hydrate:
+        rules = [number for number, schedule in enumerate(request.schedules) if isinstance(schedule.rrule, str)]
+        if rules:
+            return Outcome(schedule_error=(rules[0], "rrule", "The rule takes too long to give its next instants."))
+        if _has_templates(request):
             return Outcome(form_error=f"Invalid template: {says}.")
         return Outcome(schema_error=f"Invalid schema: {says}.")
     return _decode(answer)

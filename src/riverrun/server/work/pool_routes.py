@@ -3,7 +3,7 @@
 from riverrun.server.db import tables as t
 from riverrun.server.db.units import Reader, Transaction
 from riverrun.server.deployments import polls
-from riverrun.server.http.bodies import page_limit
+from riverrun.server.http.pages import page
 from riverrun.server.http.table import Call, Routes
 from riverrun.server.work import pools, queries, queues, scheduled
 from riverrun.server.work.template import check_defaults
@@ -47,7 +47,7 @@ def read_pool(reader: Reader, name: str) -> WorkPoolResponse:
 
 @routes.post("/filter", permission="work_pools:read", returns=list[WorkPoolResponse])
 def read_pools(reader: Reader, body: WorkPoolsFilterBody) -> list[WorkPoolResponse]:
-    return queries.pools(reader, body.work_pools, page_limit(body.limit), body.offset)
+    return queries.pools(reader, body.work_pools, page(body.limit), body.offset)
 
 
 @routes.post("/count", permission="work_pools:read", returns=int)
@@ -71,7 +71,7 @@ def delete_pool(transaction: Transaction, name: str) -> None:
     "/{name}/concurrency_status", permission="work_pools:read", returns=WorkPoolConcurrencyStatus, errors=(404,)
 )
 def read_pool_concurrency(reader: Reader, name: str, body: WorkPoolsConcurrencyStatusBody) -> WorkPoolConcurrencyStatus:
-    return scheduled.pool_concurrency(reader, name, body, page_limit(body.limit))
+    return scheduled.pool_concurrency(reader, name, body, page(body.limit))
 
 
 @routes.post(
@@ -84,7 +84,7 @@ async def get_scheduled_runs(
     call: Call, name: str, body: WorkPoolsGetScheduledFlowRunsBody
 ) -> list[WorkerFlowRunResponse]:
     """What a worker may take now. Asking makes the queues, and the deployments behind them, READY."""
-    limit = page_limit(body.limit)
+    limit = page(body.limit)
     found, asked = await call.store.read(lambda reader: scheduled.of_pool(reader, name, body, limit), call.caller)
     await call.store.write(lambda transaction: polls.queues_asked(transaction, asked), call.caller)
     return found
@@ -114,7 +114,7 @@ def read_queues(reader: Reader, work_pool_name: str, body: WorkPoolsQueuesFilter
     pool = queries.pool(reader, work_pool_name)
     mine = queries.queues(reader, t.work_queue.c.work_pool_id == pool.id, queries.queue_condition(body.work_queues))
     ordered = mine.order_by(t.work_queue.c.priority, t.work_queue.c.key)
-    return queries.queue_answers(reader, reader.rows(ordered.limit(page_limit(body.limit)).offset(body.offset)))
+    return queries.queue_answers(reader, reader.rows(ordered.limit(page(body.limit)).offset(body.offset)))
 
 
 @routes.patch("/{work_pool_name}/queues/{name}", permission="work_queues:write", status=204, errors=(404, 409))
@@ -141,7 +141,7 @@ def heartbeat(transaction: Transaction, work_pool_name: str, body: WorkPoolsWork
 )
 def read_workers(reader: Reader, work_pool_name: str, body: WorkPoolsWorkersFilterBody) -> list[WorkerResponse]:
     pool = queries.pool(reader, work_pool_name)
-    return queries.workers(reader, pool.id, body.workers, page_limit(body.limit), body.offset)
+    return queries.workers(reader, pool.id, body.workers, page(body.limit), body.offset)
 
 
 @routes.delete("/{work_pool_name}/workers/{name}", permission="work_pools:delete", status=204, errors=(404,))

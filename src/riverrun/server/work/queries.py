@@ -72,7 +72,7 @@ def pool(reader: Reader, name: str, *, lock: bool = False) -> Any:
     """The row of a pool by its name; raises ObjectNotFound."""
     row = find_pool(reader, name, lock=lock)
     if row is None:
-        raise ObjectNotFound(f'Work pool "{name}" not found: `work-pool ls` lists those there are.')
+        raise ObjectNotFound(f'Work pool "{name}" not found.')
     return row
 
 

@@ -6,7 +6,7 @@ from riverrun.base.errors import ObjectNotFound
 from riverrun.server.db import tables as t
 from riverrun.server.db.units import Reader, Transaction
 from riverrun.server.deployments import polls
-from riverrun.server.http.bodies import page_limit
+from riverrun.server.http.pages import page
 from riverrun.server.http.table import Call, Routes
 from riverrun.server.work import pools, queries, queues, scheduled
 from riverrun.wire.concurrency import WorkQueuesConcurrencyStatusBody
@@ -53,7 +53,7 @@ def read_many(reader: Reader, body: WorkQueuesFilterBody) -> list[WorkQueueRespo
     ordered = queries.queues(reader, queries.queue_condition(body.work_queues)).order_by(
         t.work_queue.c.name, t.work_queue.c.key
     )
-    return queries.queue_answers(reader, reader.rows(ordered.limit(page_limit(body.limit)).offset(body.offset)))
+    return queries.queue_answers(reader, reader.rows(ordered.limit(page(body.limit)).offset(body.offset)))
 
 
 @routes.patch("/{id}", permission="work_queues:write", status=204, errors=(404, 409))
@@ -69,7 +69,7 @@ def delete(transaction: Transaction, id: UUID) -> None:
 @routes.post("/{id}/get_runs", permission="work_queues:run", returns=list[FlowRunResponse], errors=(404,))
 async def get_runs(call: Call, id: UUID, body: WorkQueuesGetRunsBody) -> list[FlowRunResponse]:
     """What may be taken from the queue now. A page that only looks says so by the header x-prefect-ui."""
-    limit = page_limit(body.limit)
+    limit = page(body.limit)
     found = await call.store.read(
         lambda reader: scheduled.of_queue(reader, id, body.scheduled_before, limit), call.caller
     )
@@ -87,4 +87,4 @@ def read_status(reader: Reader, id: UUID) -> WorkQueueStatusDetail:
     "/{id}/concurrency_status", permission="work_queues:read", returns=WorkQueueConcurrencyStatus, errors=(404,)
 )
 def read_concurrency(reader: Reader, id: UUID, body: WorkQueuesConcurrencyStatusBody) -> WorkQueueConcurrencyStatus:
-    return scheduled.queue_concurrency(reader, id, body.page, page_limit(body.limit))
+    return scheduled.queue_concurrency(reader, id, body.page, page(body.limit))

@@ -27,6 +27,7 @@ from riverrun.wire.work import (
     WorkQueueConcurrencyStatus,
     WorkQueueConcurrencyStatusDetail,
     WorkQueueHealthPolicy,
+    WorkQueueResponse,
     WorkQueueStatusDetail,
 )
 
@@ -42,7 +43,8 @@ def runs(
     """The scheduled runs for which the conditions hold, by the time they are due."""
     if limit <= 0:
         return []
-    window = [_RUN.workspace_id == reader.workspace, _RUN.state_type == _SCHEDULED, _FREE, *conditions]
+    due = _RUN.next_scheduled_start_time.is_not(None)  # what the index on deployments holds
+    window = [_RUN.workspace_id == reader.workspace, _RUN.state_type == _SCHEDULED, due, _FREE, *conditions]
     if before is not None:
         window.append(_RUN.next_scheduled_start_time <= to_micros(before))
     if after is not None:
@@ -117,6 +119,17 @@ def _matching(reader: Reader, queue: Any) -> list[sa.ColumnElement[bool]]:
             )
         )
     return conditions
+
+
+def queues_with_filter_for(reader: Reader, deployment: Any) -> list[WorkQueueResponse]:
+    """The queues whose filter would take runs of the deployment."""
+    rows = []
+    for row in reader.rows(queries.queues(reader, t.work_queue.c.filter.is_not(None))):
+        wanted = msgspec.json.decode(row.filter)
+        ids = wanted.get("deployment_ids") or [str(deployment.id)]
+        if set(wanted.get("tags") or ()) <= set(deployment.tags) and str(deployment.id) in ids:
+            rows.append(row)
+    return queries.queue_answers(reader, rows)
 
 
 # -- who holds the slots ----------------------------------------------------------------------------------------------------
