@@ -1,12 +1,14 @@
 """The names that users import from `client.schemas`, and what they make."""
 
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from typing import get_args
 from uuid import uuid4
 
 import msgspec
 import pytest
 
+from riverrun.client import schemas
 from riverrun.client.calls.answers import OrchestrationResult
 from riverrun.client.http import encode
 from riverrun.client.schemas import actions, filters, objects, responses, schedules, sorting
@@ -104,3 +106,12 @@ def test_states_of_answers_can_give_results() -> None:
     assert held.state.data == {"storage_key": 3}  # no metadata of a result: told as it came
     assert objects.users_state(held.state) is held.state
     assert objects.as_users_hold("anything") == "anything"
+
+
+@pytest.mark.parametrize(("module", "names"), schemas._HOMES.items())
+def test_names_that_are_imported_from_the_package(module: str, names: tuple[str, ...]) -> None:
+    home = import_module(f"riverrun.client.schemas.{module}")
+    for name in names:
+        assert getattr(schemas, name) is getattr(home, name)
+    with pytest.raises(AttributeError, match="Nonsense"):
+        schemas.Nonsense  # noqa: B018
