@@ -48,7 +48,7 @@ def api(
     call = Call[Any](method, below, Raw, body, query=query, headers=_pairs(headers, ":", "--header"))
     problem: RiverrunError | None = None
     try:
-        response = send(call, retries=0)  # a person sees at once what is wrong, and may try again
+        response = send(call)
     except HTTPStatusError as error:
         problem, response = error, error.response
     except (ObjectNotFound, ObjectAlreadyExists) as error:

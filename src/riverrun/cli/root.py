@@ -36,6 +36,8 @@ COMMANDS = {
     "profile": ("riverrun.cli.profile", "profile", "Keep several sets of settings and switch between them."),
     "version": ("riverrun.cli.version", "version", "Show the versions of riverrun and of what it stands on."),
 }
+#: commands of a few questions: a person wants to know at once that the server is away. Others wait for it as flows do.
+BRIEF = {"variable", "block", "artifact", "concurrency-limit", "global-concurrency-limit", "event", "api"}
 ALIASES = {
     "flow-runs": "flow-run",
     "task-runs": "task-run",
@@ -84,6 +86,11 @@ def cli(ctx: click.Context, profile: str | None, prompt: bool | None) -> None:
 
     _set_variable(ctx, PROFILE_VARIABLE, profile)
     _set_variable(ctx, "RIVERRUN_CLI_PROMPT", None if prompt is None else str(prompt).lower())
+    command = ctx.invoked_subcommand
+    if command is not None and ALIASES.get(command, command) in BRIEF:
+        from riverrun.base.config import temporary_settings
+
+        ctx.with_resource(temporary_settings(set_defaults={"client_max_retries": 1}))
 
 
 def _set_variable(ctx: click.Context, name: str, value: str | None) -> None:

@@ -39,8 +39,8 @@ def create_limit(limit: ConcurrencyLimitV2Create) -> Call[ConcurrencyLimitV2]:
     return post(_limit(""), limit, ConcurrencyLimitV2)
 
 
-def read_limit(id_or_name: Id) -> Call[GlobalConcurrencyLimitResponse]:
-    return get(_limit(id_or_name), GlobalConcurrencyLimitResponse, noun=_noun(id_or_name))
+def read_limit(name: Id) -> Call[GlobalConcurrencyLimitResponse]:
+    return get(_limit(name), GlobalConcurrencyLimitResponse, noun=_noun(name))
 
 
 def read_limits(limit: int | None = None, offset: int = 0) -> Call[list[GlobalConcurrencyLimitResponse]]:
@@ -52,8 +52,8 @@ def update_limit(id_or_name: Id, limit: ConcurrencyLimitV2Update) -> Call[None]:
     return patch(_limit(id_or_name), limit, noun=_noun(id_or_name))
 
 
-def delete_limit(id_or_name: Id) -> Call[None]:
-    return delete(_limit(id_or_name), noun=_noun(id_or_name))
+def delete_limit(name: Id) -> Call[None]:
+    return delete(_limit(name), noun=_noun(name))
 
 
 # -- slots: too few free ones are a RequestConflict whose `response` is 423 with `Retry-After` ------------------------------
