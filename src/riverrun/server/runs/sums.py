@@ -90,8 +90,10 @@ def cells(reader: Reader, kind: Kind, filters: Filters, axis: int, grid: Grid, *
     if cut:
         parts += reader.rows(_from_minutes(reader, kind, asked, grid, cut, states, timed=timed))
     if timed:
-        under_way = [*_tests(reader, kind, asked), kind.table.c.state_type.in_(_UNDER_WAY), *_within(kind, asked)]
-        parts += reader.rows(_ledger(reader, kind, under_way, axis, grid, timed=True))
+        under_way = [*_tests(reader, kind, asked), kind.table.c.state_type.in_(_UNDER_WAY)]
+        parts += reader.rows(
+            _summed(reader, kind, axis, grid, timed=True).where(*under_way, *_within(reader, kind, asked))
+        )
     return _cells(parts)
 
 
@@ -104,7 +106,7 @@ def count(reader: Reader, kind: Kind, filters: Filters) -> int | None:
         return None
     number = sum(cell.n for cell in cells(reader, kind, filters, axis, Grid()))
     if getattr(own, "state", None) is None and (axis == EXPECTED or kind is FLOW_RUNS):
-        stateless = [*_tests(reader, kind, asked), kind.table.c.state_type.is_(None), *_within(kind, asked)]
+        stateless = [*_tests(reader, kind, asked), kind.table.c.state_type.is_(None), *_within(reader, kind, asked)]
         number += reader.scalar(sa.select(sa.func.count()).select_from(kind.table).where(*stateless))
     return number
 
@@ -152,8 +154,9 @@ def _tests(reader: Reader, kind: Kind, asked: _Asked) -> list[Condition]:
     return [form.driving().mine(kind.table), *tests]
 
 
-def _within(kind: Kind, asked: _Asked) -> list[Condition]:
-    instant = _instant(kind, asked.axis)
+def _within(reader: Reader, kind: Kind, asked: _Asked) -> list[Condition]:
+    """The span of time, as a test: what finds the rows is something rarer."""
+    instant = form_of(reader).column(_instant(kind, asked.axis))
     return [instant >= asked.low, instant < asked.high]
 
 
@@ -184,35 +187,42 @@ def _from_minutes(
     reader: Reader, kind: Kind, asked: _Asked, grid: Grid, cut: list[int], states: list[int] | None, *, timed: bool
 ) -> sa.Select[Any]:
     """The runs of some minutes, from the ledger: a look into the index for each."""
+    run, instant = kind.table, _instant(kind, asked.axis)
     lows = [(minute * MINUTE,) for minute in cut]
     minutes = sa.values(sa.column("low", sa.BigInteger), name="cut").data(lows).cte("cut")
-    instant = _instant(kind, asked.axis)
-    wanted = [*_tests(reader, kind, asked), *_within(kind, asked)]
+    wanted = [*_tests(reader, kind, asked), *_within(reader, kind, asked)]
     wanted += [instant >= minutes.c.low, instant < minutes.c.low + MINUTE]
     if states is not None:
-        code = form_of(reader).column(kind.table.c.state_type)
-        wanted.append(code.in_(states))
-    query = _ledger(reader, kind, wanted, asked.axis, grid, timed=timed)
-    return query.select_from(minutes.join(kind.table, sa.true()))
+        wanted.append(form_of(reader).column(run.c.state_type).in_(states))
+    # an outer join, for SQLite would turn an inner one round and look for the minute of every run
+    found = minutes.outerjoin(run, sa.and_(*wanted))
+    return _summed(reader, kind, asked.axis, grid, timed=timed).select_from(found)
 
 
 def _ledger(
     reader: Reader, kind: Kind, wanted: Iterable[Condition], axis: int, grid: Grid, *, timed: bool
 ) -> sa.Select[Any]:
-    run, instant = kind.table, _instant(kind, axis)
-    index = grid.index(instant).label("index")
-    columns: list[sa.ColumnElement[Any]] = [sa.func.count().label("n")]
+    """The runs that are wanted, from the ledger."""
+    instant = _instant(kind, axis)
+    bounds = [instant >= grid.first, instant < grid.edge(grid.number)]
+    return _summed(reader, kind, axis, grid, timed=timed).where(*wanted, *bounds)
+
+
+def _summed(reader: Reader, kind: Kind, axis: int, grid: Grid, *, timed: bool) -> sa.Select[Any]:
+    run = kind.table
+    columns: list[sa.ColumnElement[Any]] = [sa.func.count(run.c.key).label("n")]
     if timed:
         columns.append(sa.func.sum(run_time(run, reader.now)).label("run_time"))
         columns.append(sa.func.sum(lateness(run, reader.now)).label("lateness"))
-    bounds = [instant >= grid.first, instant < grid.edge(grid.number), run.c.state_type.is_not(None)]
-    keys = (index, run.c.state_type, run.c.state_name)
-    return sa.select(*keys, *columns).where(*wanted, *bounds).group_by(*keys)
+    keys = (grid.index(_instant(kind, axis)).label("index"), run.c.state_type, run.c.state_name)
+    return sa.select(*keys, *columns).group_by(*keys)
 
 
 def _cells(rows: Iterable[Any]) -> list[Cell]:
     found: dict[tuple[int, int, str | None], Cell] = {}
     for row in rows:
+        if row.state_type is None:
+            continue
         key = (int(row.index), row.state_type, row.state_name)
         cell = found.setdefault(key, Cell(*key, 0))
         cell.n += int(row.n)

@@ -208,6 +208,8 @@ _partial(
     task_run.c.next_scheduled_start_time,
     where=task_run.c.next_scheduled_start_time.is_not(None),
 )
+Index("ix_task_run_started", task_run.c.workspace_id, task_run.c.start_time)
+Index("ix_task_run_ended", task_run.c.workspace_id, task_run.c.end_time)
 _partial(
     "ix_task_run_state_name",
     task_run.c.workspace_id,
@@ -235,6 +237,8 @@ def _states_of(run: str) -> Table:
         Column("details", Text),
         Column("data", Text),
         PrimaryKeyConstraint("run_key", "seq"),
+        #: states are events, and those are read in the order of time
+        Index(None, "timestamp"),
         sqlite_with_rowid=False,
     )
 
