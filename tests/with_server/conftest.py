@@ -15,7 +15,7 @@ import pytest
 
 from tests.server.processes import Server, environment
 
-SECONDS = 20
+SECONDS = 12
 
 
 class Script:

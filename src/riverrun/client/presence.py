@@ -39,6 +39,8 @@ _presence: "_Presence | None" = None
 
 def enter(run_id: UUID, run: Run) -> None:
     runs[run_id] = run
+    if _shipper is not None:
+        _shipper.look_up()  # nothing may be written by a run that was claimed, and then nothing wakes it
 
 
 def leave(run_id: UUID) -> None:

@@ -114,7 +114,7 @@ class Shipper:
         if self._thread is not None:
             return
         self._stopping = False
-        self.journal.on_news = self._ring
+        self.journal.on_news = self.look_up
         self._thread = thread = threading.Thread(target=self._run, name="riverrun-shipper", daemon=True)
         try:
             thread.start()
@@ -124,7 +124,7 @@ class Shipper:
     def hurry(self) -> None:
         """A flow run changed its state: send now."""
         self._hurried = True
-        self._ring()
+        self.look_up()
 
     def settle(self, timeout: float) -> bool:
         """Wait until the server has everything appended so far; False if it has not after `timeout` seconds."""
@@ -142,7 +142,7 @@ class Shipper:
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             self._finishing = True
-            self._ring()
+            self.look_up()
             if thread.is_alive():
                 thread.join(timeout)
         self.stop(0.1)
@@ -157,11 +157,12 @@ class Shipper:
             self._told.notify_all()
         if thread is None or thread is threading.current_thread():
             return
-        self._ring()
+        self.look_up()
         if thread.is_alive():
             thread.join(timeout)
 
-    def _ring(self) -> None:
+    def look_up(self) -> None:
+        """Look for something to do. Never blocks."""
         try:
             self._bell.release()
         except RuntimeError:
