@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID, uuid4
 
 import httpx
+import msgspec
 import pytest
 
 from riverrun.base.clock import now, to_micros
@@ -12,9 +13,9 @@ from riverrun.server.concurrency import acquire, limits, slots
 from riverrun.server.concurrency.expiry import expire
 from riverrun.server.db import schema
 from riverrun.server.db.engine import open_database
-from riverrun.server.db.tables import slot
+from riverrun.server.db.tables import event, slot
 from riverrun.server.store import Store
-from riverrun.wire.concurrency import ConcurrencyLimitV2Create
+from riverrun.wire.concurrency import ConcurrencyLimitV2Create, ConcurrencyLimitV2Update
 
 V2 = "/v2/concurrency_limits"
 V1 = "/concurrency_limits"
@@ -351,3 +352,31 @@ def test_a_ticket_that_nobody_renews_is_void(store: Store) -> None:
     assert store.write_now(lambda unit: slots.free(unit, limit)) == (1, 0)
     store.write_now(lambda unit: unit.execute(slots.slot_waiter.update().values(ticket_until=1)))
     assert store.write_now(lambda unit: slots.free(unit, limit)) == (1, 1)
+
+
+def test_what_a_crashed_flow_run_and_its_tasks_held_is_given_back(api: httpx.Client) -> None:
+    limit = make(api, 3)
+    flow = api.post("/flows/", json={"name": "holds"}).json()
+    run = api.post("/flow_runs/", json={"flow_id": flow["id"], "state": {"type": "RUNNING"}}).json()
+    body = {"flow_run_id": run["id"], "task_key": "t", "dynamic_key": "0"}
+    task = api.post("/task_runs/", json=body).json()
+    lease(api, limit, holder=UUID(task["id"]))
+    lease(api, limit, holder=uuid4())
+    of_flow = {"names": [limit["name"]], "slots": 1, "holder": {"type": "flow_run", "id": run["id"]}}
+    api.post(f"{V2}/increment-with-lease", json=of_flow)
+    assert used(api, limit) == 3
+    api.post(f"/flow_runs/{run['id']}/set_state", json={"state": {"type": "CRASHED"}, "force": True})
+    assert used(api, limit) == 1
+
+
+def test_what_happens_to_a_limit_is_told(store: Store) -> None:
+    limit = limit_in(store)
+    store.write_now(lambda unit: limits.update(unit, limit, ConcurrencyLimitV2Update(limit=4)))
+    store.write_now(lambda unit: limits.delete(unit, limit))
+    rows = store.read_now(lambda reader: reader.rows(event.select().order_by(event.c.key)))
+    assert [row.event for row in rows] == [
+        f"prefect.concurrency-limit.{what}" for what in ("created", "updated", "deleted")
+    ]
+    documents = [msgspec.json.decode(row.document) for row in rows]
+    assert {one["resource"]["prefect.resource.id"] for one in documents} == {f"prefect.concurrency-limit.{limit}"}
+    assert [one["payload"]["limit"] for one in documents] == [1, 4, 4]

@@ -11,6 +11,7 @@ from msgspec import UNSET
 from riverrun.base.clock import from_micros
 from riverrun.base.errors import ObjectAlreadyExists, ObjectNotFound
 from riverrun.base.ids import uuid7
+from riverrun.server import notices
 from riverrun.server.concurrency import slots
 from riverrun.server.db.tables import concurrency_limit as table
 from riverrun.server.db.units import Reader, Transaction
@@ -117,6 +118,7 @@ def create(transaction: Transaction, body: ConcurrencyLimitV2Create) -> Concurre
     row = _insert(transaction, body)
     if body.active_slots:
         slots.set_in_use(transaction, row, body.active_slots, slots.clock(transaction))
+    _tell(transaction, "created", row)
     return ConcurrencyLimitV2(
         id=row.id,
         created=from_micros(row.created),
@@ -148,8 +150,8 @@ def _insert(transaction: Transaction, body: ConcurrencyLimitV2Create) -> Any:
     return get(transaction, values["id"], lock=True)
 
 
-def update(transaction: Transaction, ref: UUID | str, body: ConcurrencyLimitV2Update) -> Any:
-    """Change what the body says; raises ObjectNotFound, ObjectAlreadyExists. The row as it is then."""
+def update(transaction: Transaction, ref: UUID | str, body: ConcurrencyLimitV2Update) -> None:
+    """Change what the body says; raises ObjectNotFound, ObjectAlreadyExists."""
     row = get(transaction, ref, lock=True)
     now = slots.clock(transaction)
     said = {name: getattr(body, name) for name in body.__struct_fields__ if getattr(body, name) is not UNSET}
@@ -175,15 +177,19 @@ def update(transaction: Transaction, ref: UUID | str, body: ConcurrencyLimitV2Up
     if taken is not None:
         slots.set_in_use(transaction, row, taken, now)
     transaction.wake(slots.topic(row.id))
-    return row
+    _tell(transaction, "updated", row)
 
 
-def delete(transaction: Transaction, ref: UUID | str) -> Any:
+def delete(transaction: Transaction, ref: UUID | str) -> None:
     """Remove a limit; raises ObjectNotFound. Those who hold a lease of it keep the lease."""
     row = get(transaction, ref, lock=True)
+    _remove(transaction, row)
+    _tell(transaction, "deleted", row)
+
+
+def _remove(transaction: Transaction, row: Any) -> None:
     slots.forget_limit(transaction, row)
     transaction.execute(sa.delete(table).where(table.c.key == row.key))
-    return row
 
 
 def upsert_for_deployment(transaction: Transaction, deployment_id: UUID, limit: int | None) -> UUID | None:
@@ -192,10 +198,22 @@ def upsert_for_deployment(transaction: Transaction, deployment_id: UUID, limit: 
     row = find(transaction, name, lock=True)
     if limit is None:
         if row is not None:
-            delete(transaction, name)
+            _remove(transaction, row)
         return None
     if row is None:
         row = _insert(transaction, ConcurrencyLimitV2Create(name=name, limit=limit))
     elif row.limit != limit:
-        update(transaction, name, ConcurrencyLimitV2Update(limit=limit))
-    return UUID(int=row.id.int)
+        slots.change(transaction, row, limit=limit, updated=transaction.now)
+        transaction.wake(slots.topic(row.id))
+    found: UUID = row.id
+    return found
+
+
+def _tell(transaction: Transaction, action: notices.Action, row: Any) -> None:
+    payload = {
+        "name": row.name,
+        "limit": row.limit,
+        "active": bool(row.active),
+        "slot_decay_per_second": row.slot_decay_per_second,
+    }
+    notices.happened(transaction, "concurrency-limit", action, row.id, row.name, payload)

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from riverrun.base.ids import uuid7
 from riverrun.server.db.tables import concurrency_limit as limits
-from riverrun.server.db.tables import slot, slot_waiter
+from riverrun.server.db.tables import slot, slot_waiter, task_run
 from riverrun.server.db.units import Reader, Transaction
 
 #: who holds slots: a kind (flow_run, task_run, deployment) and an id
@@ -90,6 +90,13 @@ def release(transaction: Transaction, lease_id: UUID) -> bool:
 def release_held_by(transaction: Transaction, holder_ids: Collection[UUID]) -> int:
     """Give back what these runs hold: they have ended, whatever their leases say."""
     return give_back(transaction, slot.c.holder_id.in_(holder_ids)) if holder_ids else 0
+
+
+def release_of_flow_run(transaction: Transaction, key: int, flow_run_id: UUID) -> int:
+    """Give back what a flow run and its task runs hold: its process has ended without doing so."""
+    task = sa.exists().where(task_run.c.id == slot.c.holder_id, task_run.c.flow_run_key == key).correlate(slot)
+    of_tasks = sa.and_(slot.c.holder_type == "task_run", task)
+    return give_back(transaction, sa.or_(slot.c.holder_id == flow_run_id, of_tasks))
 
 
 # -- the pieces -------------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import msgspec
 import sqlalchemy as sa
 
 from riverrun.base.errors import InputError
+from riverrun.server.concurrency import slots
 from riverrun.server.db import tables as t
 from riverrun.server.db.units import Caller, Reader, Transaction
 from riverrun.server.ingest.claims import LEASE, LEASE_SECONDS, cancelling, fenced, renew, writer_key
@@ -91,6 +92,7 @@ def finish(
         unit = Unit(transaction.verbs, transaction.scope, teller, items)
         unit.apply(transaction.cursor)
         unit.tell_all(transaction)
+        slots.release_held_by(transaction, [UUID(bytes=record.run_id) for record in records])
     ended = sa.update(t.journal_writer).where(t.journal_writer.c.key == key).values(lease_until=None)
     transaction.execute(ended)
     return len(records)

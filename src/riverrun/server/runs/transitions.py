@@ -78,6 +78,8 @@ def propose(
         enter_state(transaction, run, state)
         if Effect.COPY_TO_PARENT in decision.effects:
             _copy_to_parent(transaction, run, state)
+        if state.type in (StateType.CRASHED, StateType.CANCELLED):
+            slots.release_of_flow_run(transaction, run.key, run.id)
         if state.type in TERMINAL_STATES or state.type is StateType.CANCELLING:
             transaction.wake(f"writer:{run.row.writer_key}", "flow_runs_ended")
     return result_of(decision, run.state), state is not None
