@@ -69,19 +69,23 @@ class Script:
 class Place:
     """A home with a server, and scripts that run in it."""
 
-    def __init__(self, path: Path, api_url: str | None) -> None:
+    def __init__(self, path: Path, api_url: str | None = None, beside: "Place | None" = None) -> None:
+        """`beside`: the home and the server of another place."""
         self.path = path
-        self.home = path / "home"
+        self.home = path / "home" if beside is None else beside.home
         self._api_url = api_url
         self._scripts: list[Script] = []
         self.server: Server | None = None
-        self.api: httpx.Client | None = None
+        self._keeper = beside
+        self.api: httpx.Client
+        if beside is not None:
+            self.server, self.api = beside.server, beside.api
 
     def serve(self) -> Server:
         """Start the server of this home; once more after it has ended, it has another address."""
-        self.server = Server(self.home)
-        if self.api is not None:
+        if self.server is not None:
             self.api.close()
+        self.server = Server(self.home)
         self.api = self.server.client()
         return self.server
 
@@ -136,9 +140,8 @@ class Place:
     def close(self) -> None:
         for script in self._scripts:
             script.kill()
-        if self.server is not None:
+        if self.server is not None and self._keeper is None:
             self.server.close()
-        if self.api is not None:
             self.api.close()
 
 
@@ -154,10 +157,30 @@ def until(true: Callable[[], Any], seconds: float = SECONDS) -> Any:
         time.sleep(0.01)
 
 
+@pytest.fixture(scope="module")
+def shared_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    made = Place(tmp_path_factory.mktemp("shared"))
+    made.serve()
+    try:
+        yield made
+    finally:
+        made.close()
+
+
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    """A home with a running server, which flows find by themselves."""
-    made = Place(tmp_path, None)
+def place(shared_place: Place, tmp_path: Path) -> Iterator[Place]:
+    """A directory for scripts, beside a running server that they find by themselves and that tests of a module share."""
+    made = Place(tmp_path, beside=shared_place)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def own_place(tmp_path: Path) -> Iterator[Place]:
+    """A home with a server of its own, to be killed."""
+    made = Place(tmp_path)
     made.serve()
     try:
         yield made
@@ -168,7 +191,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
 @pytest.fixture
 def bare(tmp_path: Path) -> Iterator[Place]:
     """A home without a server."""
-    made = Place(tmp_path, None)
+    made = Place(tmp_path)
     try:
         yield made
     finally:

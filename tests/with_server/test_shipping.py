@@ -43,39 +43,41 @@ def test_a_run_is_seen_while_it_runs(place: Place) -> None:
     assert finished
 
 
-def test_everything_arrives_when_the_process_ends(place: Place) -> None:
-    script = place.start(MANY, "300", "0")
+def test_everything_arrives_when_the_process_ends(own_place: Place) -> None:
+    script = own_place.start(MANY, "300", "0")
     run_id = script.said()
     assert script.ended() == 0
-    assert place.states(run_id) == ["Pending", "Running", "Completed"]
-    runs = place.task_runs(run_id)
+    assert own_place.states(run_id) == ["Pending", "Running", "Completed"]
+    runs = own_place.task_runs(run_id)
     assert len(runs) == 300
     assert {run["state_name"] for run in runs} == {"Completed"}
-    assert not list((place.home / "journal").iterdir()), "the server has it, so the disk does not keep it"
+    assert not list((own_place.home / "journal").iterdir()), "the server has it, so the disk does not keep it"
 
 
-def test_the_server_dies_and_comes_back_while_a_flow_runs(place: Place) -> None:
-    script = place.start(MANY, "150", "0.01")
+def test_the_server_dies_and_comes_back_while_a_flow_runs(own_place: Place) -> None:
+    script = own_place.start(MANY, "150", "0.01")
     run_id = script.said()
     while script.said() != "done 40":
         pass
-    assert place.server is not None
-    place.server.close()  # SIGKILL
+    assert own_place.server is not None
+    own_place.server.close()  # SIGKILL
     while script.said() != "done 80":
         pass
-    place.serve()
+    own_place.serve()
     assert script.ended() == 0
     assert script.lines[-1] == "ended"
-    until(lambda: place.state(run_id) == "Completed")
-    runs = place.task_runs(run_id)
+    until(lambda: own_place.state(run_id) == "Completed")
+    runs = own_place.task_runs(run_id)
     assert len(runs) == len({run["dynamic_key"] for run in runs}) == 150
     assert {run["state_name"] for run in runs} == {"Completed"}
-    assert place.states(run_id) == ["Pending", "Running", "Completed"]
+    assert own_place.states(run_id) == ["Pending", "Running", "Completed"]
 
 
 def test_a_flow_neither_waits_nor_fails_without_its_server(bare: Place) -> None:
     """An address where nobody answers: the flow goes on at its own speed, and the exit waits as long as it is told to."""
-    script = bare.start(MANY, "100", "0", RIVERRUN_API_URL="http://127.0.0.1:9/api", RIVERRUN_JOURNAL_EXIT_SECONDS="0.3")
+    script = bare.start(
+        MANY, "100", "0", RIVERRUN_API_URL="http://127.0.0.1:9/api", RIVERRUN_JOURNAL_EXIT_SECONDS="0.3"
+    )
     run_id = script.said()
     started = time.monotonic()
     while script.said() != "ended":
@@ -94,7 +96,9 @@ def test_the_next_process_ships_what_was_left_for_a_remote_server(place: Place) 
     elsewhere = Place(place.path / "elsewhere", f"{place.server.url}/api")
     elsewhere.path.mkdir()
     try:
-        gone = elsewhere.start(MANY, "20", "0", RIVERRUN_API_URL="http://127.0.0.1:9/api", RIVERRUN_JOURNAL_EXIT_SECONDS="0")
+        gone = elsewhere.start(
+            MANY, "20", "0", RIVERRUN_API_URL="http://127.0.0.1:9/api", RIVERRUN_JOURNAL_EXIT_SECONDS="0"
+        )
         left = gone.said()
         assert gone.ended() == 0
         assert place.state(left) is None
