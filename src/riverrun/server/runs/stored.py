@@ -43,7 +43,17 @@ def _load(run: sa.Table, states: sa.Table, *columns: sa.ColumnElement[Any]) -> s
         )
         .outerjoin_from(run, states, sa.and_(states.c.run_key == run.c.key, states.c.seq == run.c.state_seq))
         .where(run.c.id == sa.bindparam("run_id"), run.c.workspace_id == sa.bindparam("workspace"))
-        .with_for_update(of=run)
+    )
+
+
+def _lock(run: sa.Table) -> sa.Select[Any]:
+    """Locks a run on PostgreSQL. It must be a statement of its own, before the one that reads: a statement that has waited for
+    a lock sees the newest row of the run, but of other tables, its state, only what was there when the statement began.
+    """
+    return (
+        sa.select(run.c.key)
+        .where(run.c.id == sa.bindparam("run_id"), run.c.workspace_id == sa.bindparam("workspace"))
+        .with_for_update()
     )
 
 
@@ -109,9 +119,15 @@ class Stored:
         return ledger.expected_start_time, ledger.start_time, ledger.total_run_time, code, name
 
 
+_LOCK_FLOW_RUN, _LOCK_TASK_RUN = _lock(t.flow_run), _lock(t.task_run)
+
+
 def load_flow_run(transaction: Transaction, flow_run_id: UUID) -> Stored:
     """The flow run, locked until the transaction ends; raises ObjectNotFound."""
-    row = transaction.row(_FLOW_RUN, {"run_id": flow_run_id, "workspace": transaction.workspace})
+    values = {"run_id": flow_run_id, "workspace": transaction.workspace}
+    if not transaction.is_sqlite:
+        transaction.row(_LOCK_FLOW_RUN, values)
+    row = transaction.row(_FLOW_RUN, values)
     if row is None:
         raise ObjectNotFound(f"There is no flow run {flow_run_id}.")
     return Stored(FLOW_RUN, row)
@@ -119,7 +135,10 @@ def load_flow_run(transaction: Transaction, flow_run_id: UUID) -> Stored:
 
 def load_task_run(transaction: Transaction, task_run_id: UUID) -> Stored:
     """The task run, locked until the transaction ends; raises ObjectNotFound."""
-    row = transaction.row(_TASK_RUN, {"run_id": task_run_id, "workspace": transaction.workspace})
+    values = {"run_id": task_run_id, "workspace": transaction.workspace}
+    if not transaction.is_sqlite:
+        transaction.row(_LOCK_TASK_RUN, values)
+    row = transaction.row(_TASK_RUN, values)
     if row is None:
         raise ObjectNotFound(f"There is no task run {task_run_id}.")
     return Stored(TASK_RUN, row)
