@@ -1,23 +1,36 @@
 """Events over HTTP and sockets."""
 
 import asyncio
+import base64
+from datetime import timedelta
+from functools import partial
 
 import msgspec
 
+from riverrun.base.clock import now
+from riverrun.base.errors import InputError
+from riverrun.server.events import counting, queries
 from riverrun.server.events.intake import incoming, intake_of
+from riverrun.server.events.stream import serve_stream
 from riverrun.server.http import bodies
-from riverrun.server.http.errors import InvalidRequest
+from riverrun.server.http.errors import HTTPError, InvalidRequest
 from riverrun.server.http.sockets import PROTOCOL_ERROR, TRY_AGAIN, UNSUPPORTED, Ping, Socket, SocketClosed, accept
 from riverrun.server.http.table import Call, Routes
-from riverrun.wire.events import Event
+from riverrun.wire.choices import Countable
+from riverrun.wire.events import Event, EventCount, EventPage
+from riverrun.wire.filters import EventFilter, EventOccurredFilter
+from riverrun.wire.requests import EventsCountByBody, EventsFilterBody
 
 routes = Routes("/events", "Events")
 #: events of one socket that are not committed yet, at most
 _AHEAD = 2000
+#: without a beginning a list goes back so far
+_LOOK_BACK = timedelta(days=180)
+_LONGEST = 50
 _each = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
-@routes.post("", permission="events:write", status=204, body=list[Event])
+@routes.post("", permission="events:write", status=204, body=list[Event], raw_media_type="application/json")
 async def create_events(call: Call, raw_body: bytes) -> None:
     """Take events in."""
     bodies.check(raw_body)
@@ -85,3 +98,65 @@ async def _committed(socket: Socket, last: "asyncio.Future[None]") -> bool:
         await socket.close(TRY_AGAIN, "The events could not be stored now; send them again.")
         return False
     return True
+
+
+# -- reading ------------------------------------------------------------------------------------------------------------------
+
+
+class PageToken(msgspec.Struct):
+    """Where the next page of a list begins."""
+
+    filter: EventFilter
+    limit: int
+    after: queries.Position
+
+
+_token = msgspec.msgpack.Decoder(PageToken).decode
+
+
+@routes.post("/filter", permission="events:read", returns=EventPage)
+async def read_events(call: Call, body: EventsFilterBody) -> EventPage:
+    """Find events, newest first unless the filter says otherwise."""
+    filter = body.filter or EventFilter()
+    today = now()
+    filter.occurred = EventOccurredFilter(
+        since=filter.occurred.since or today.replace(hour=0, minute=0, second=0, microsecond=0) - _LOOK_BACK,
+        until=filter.occurred.until or today,
+    )
+    return await _page(call, filter, body.limit)
+
+
+@routes.get("/filter/next", permission="events:read", returns=EventPage, errors=(403,))
+async def read_next_events(call: Call) -> EventPage:
+    """The next page of a list, by the query parameter `page-token`."""
+    text: str = call.request.query_params.get("page-token") or ""
+    try:
+        token = _token(base64.urlsafe_b64decode(text.encode()))
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        raise HTTPError(403, "The page token is not one of this server's.") from None
+    return await _page(call, token.filter, min(max(token.limit, 0), _LONGEST), token.after)
+
+
+async def _page(call: Call, filter: EventFilter, limit: int, after: queries.Position | None = None) -> EventPage:
+    found = await call.store.read(partial(queries.page, filter=filter, limit=limit, after=after), call.caller)
+    following = None
+    if found.following is not None:
+        token = msgspec.msgpack.encode(PageToken(filter, limit, found.following))
+        url = f"{call.request.base_url}api/events/filter/next"
+        following = f"{url}?page-token={base64.urlsafe_b64encode(token).decode()}"
+    return EventPage(events=found.events, total=found.total, next_page=following)
+
+
+@routes.post("/count-by/{countable}", permission="events:read", returns=list[EventCount])
+async def count_events(call: Call, countable: Countable, body: EventsCountByBody) -> list[EventCount]:
+    """Count events by time, name or resource."""
+    try:
+        return await call.store.read(partial(counting.count, body=body, countable=countable), call.caller)
+    except InputError as error:
+        raise InvalidRequest(("body", "time_interval"), str(error)) from None
+
+
+@routes.socket("/out", permission="events:read")
+async def stream_events_out(call: Call) -> None:
+    """Stream events as they are committed, those that are there already first."""
+    await serve_stream(call, "event")

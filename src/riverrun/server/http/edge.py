@@ -3,7 +3,7 @@
 import functools
 import logging
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from datetime import timedelta
 from typing import Any
 
@@ -75,6 +75,7 @@ class Edge:
         started = time.perf_counter()
         request_id = uuid7()
         route: Route | None = None
+        payload: bytes | AsyncIterator[bytes]
         try:
             headers = guard.headers_of(scope)
             self.guard.check_http(scope["method"], headers)
@@ -200,7 +201,7 @@ async def _read_body(receive: Receive, headers: dict[str, str], route: Route) ->
             return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _encoded(route: Route, result: Any) -> tuple[int, bytes, dict[str, str], str]:
+def _encoded(route: Route, result: Any) -> tuple[int, bytes | AsyncIterator[bytes], dict[str, str], str]:
     status, headers, media = route.status, {}, "application/json"
     if isinstance(result, Reply):
         status, headers, media = result.status or status, dict(result.headers), result.media_type
@@ -222,14 +223,26 @@ def _refusal(error: Exception, request_id: Any, scope: Scope) -> tuple[int, byte
 
 
 async def _respond(
-    send: Send, status: int, body: bytes, headers: dict[str, str], media: str, *, head: bool = False
+    send: Send,
+    status: int,
+    body: bytes | AsyncIterator[bytes],
+    headers: dict[str, str],
+    media: str,
+    *,
+    head: bool = False,
 ) -> None:
     raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     raw += guard.RESPONSE_HEADERS
     if status != 204:
         raw.append((b"content-type", media.encode("latin-1")))
-        raw.append((b"content-length", str(len(body)).encode()))
+        if isinstance(body, bytes):
+            raw.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": status, "headers": raw})
+    if not isinstance(body, bytes):
+        if not head:
+            async for part in body:
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+        body = b""
     await send({"type": "http.response.body", "body": b"" if head else body})
 
 

@@ -36,7 +36,8 @@ class Call(Struct, kw_only=True):
 
 
 class Reply(Struct, kw_only=True):
-    """An answer that differs from the route's usual one. `media_type` other than JSON: the value is bytes as they are."""
+    """An answer that differs from the route's usual one. `media_type` other than JSON: the value is bytes as they are, or an
+    async iterator of their parts."""
 
     value: Any = None
     status: int | None = None

@@ -1,1 +1,1 @@
-"""The logs of the store: SQL only, in `queries`."""
+"""Log lines: taken in, found again, streamed."""

@@ -1,5 +1,6 @@
 """Reads of logs and of what journals have lost."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -7,10 +8,18 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from riverrun.base.clock import from_micros
+from riverrun.server.db.paging import page_size
 from riverrun.server.db.scope import Scope
+from riverrun.server.db.searching import terms
 from riverrun.server.db.tables import flow_run, journal_lost, journal_writer, log, task_run
+from riverrun.server.db.units import Reader
+from riverrun.server.db.where import Condition, Rule, is_null, joined, listed, where
+from riverrun.wire.filters import LogFilter
 from riverrun.wire.logs import Log, LostStretch
+from riverrun.wire.requests import LogsFilterBody
 
+#: before every line
+FIRST = (-(2**62), 0)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -41,13 +50,87 @@ def logs(
         .offset(offset)
         .subquery("page")
     )
-    query = (
-        sa.select(page, flow_run.c.id.label("flow_run_id"), task_run.c.id.label("task_run_id"))
-        .outerjoin_from(page, flow_run, flow_run.c.key == page.c.flow_run_key)
-        .outerjoin(task_run, task_run.c.key == page.c.task_run_key)
-        .order_by(*_order(page, newest_first))
-    )
+    query = _with_ids(page).order_by(*_order(page, newest_first))
     return [_log(row) for row in connection.execute(query)]
+
+
+def filtered(reader: Reader, body: LogsFilterBody) -> list[Log]:
+    """Log lines that pass a filter."""
+    limit = page_size(body.limit)
+    mine = log.c.workspace_id == reader.workspace
+    condition = _condition(reader, body.logs)
+    newest_first = body.sort == "TIMESTAMP_DESC"
+    page = (
+        sa.select(log)
+        .where(mine if condition is None else sa.and_(mine, condition))
+        .order_by(*_order(log, newest_first))
+        .limit(limit)
+        .offset(body.offset)
+        .subquery("page")
+    )
+    return [_log(row) for row in reader.rows(_with_ids(page).order_by(*_order(page, newest_first)))]
+
+
+def by_keys(reader: Reader, stretches: Sequence[tuple[int, int]]) -> list[Log]:
+    """The log lines of some stretches of keys, in the order of keys."""
+    if not stretches:
+        return []
+    wanted = sa.or_(*(log.c.key.between(first, last) for first, last in stretches))
+    lines = sa.select(log).where(wanted).subquery("lines")
+    return [_log(row) for row in reader.rows(_with_ids(lines).order_by(lines.c.key))]
+
+
+def after(reader: Reader, flow_run_id: UUID, place: tuple[int, int], limit: int) -> tuple[list[Log], tuple[int, int]]:
+    """Lines of a flow run behind a place in the order of time, and the place of the last one."""
+    query = (
+        sa.select(log)
+        .where(
+            log.c.workspace_id == reader.workspace,
+            log.c.flow_run_key == _key_of(flow_run, flow_run_id),
+            sa.or_(log.c.timestamp > place[0], sa.and_(log.c.timestamp == place[0], log.c.key > place[1])),
+        )
+        .order_by(*_order(log, newest_first=False))
+        .limit(limit)
+        .subquery("page")
+    )
+    rows = reader.rows(_with_ids(query).order_by(*_order(query, newest_first=False)))
+    return [_log(row) for row in rows], (rows[-1].timestamp, rows[-1].key) if rows else place
+
+
+def _with_ids(lines: sa.Subquery) -> sa.Select[Any]:
+    return (
+        sa.select(lines, flow_run.c.id.label("flow_run_id"), task_run.c.id.label("task_run_id"))
+        .outerjoin_from(lines, flow_run, flow_run.c.key == lines.c.flow_run_key)
+        .outerjoin(task_run, task_run.c.key == lines.c.task_run_key)
+    )
+
+
+def _condition(reader: Reader, filter: LogFilter | None) -> Condition | None:
+    def of_runs(table: sa.Table, column: sa.ColumnElement[Any]) -> Rule:
+        def rule(wanted: Any) -> Condition | None:
+            parts: list[Condition | None] = []
+            if wanted.any_ is not None:
+                # looked up first: one key lets the index of the column give the order
+                ids = reader.rows(sa.select(table.c.key).where(table.c.id.in_(listed(wanted.any_))))
+                keys = [row.key for row in ids]
+                parts.append(column == keys[0] if len(keys) == 1 else column.in_(keys))
+            null = getattr(wanted, "is_null_", None)
+            if null is not None:
+                parts.append(is_null(column, null))
+            return joined(parts)
+
+        return rule
+
+    return where(
+        filter,
+        {
+            "level": log.c.level,
+            "timestamp": log.c.timestamp,
+            "flow_run_id": of_runs(flow_run, log.c.flow_run_key),
+            "task_run_id": of_runs(task_run, log.c.task_run_key),
+            "text": lambda text: terms(text.query).condition(log.c.message + " " + log.c.name),
+        },
+    )
 
 
 def lost_stretches(

@@ -11,6 +11,7 @@ from riverrun.base.errors import ObjectNotFound
 from riverrun.server.db import tables as t
 from riverrun.server.db.names import index_key
 from riverrun.server.db.units import Transaction
+from riverrun.server.ingest.claims import claim
 from riverrun.server.runs.creation import policy_of
 from riverrun.server.runs.stored import load_flow_run, policy_text
 from riverrun.server.runs.transitions import propose
@@ -18,8 +19,6 @@ from riverrun.wire.flow_runs import FlowRunUpdate
 from riverrun.wire.states import BaseState, StateDetails, StateType
 from riverrun.wire.task_runs import TaskRunUpdate
 from riverrun.wire.transitions import OrchestrationResult
-
-LEASE_MICROS = 30_000_000
 
 
 def update_flow_run(transaction: Transaction, flow_run_id: UUID, body: FlowRunUpdate) -> None:
@@ -79,23 +78,9 @@ def begin(
     # the same request once more, after its answer was lost
     repeated = run.state is not None and run.state.state_details.transition_id == transition_id
     if written or repeated:
-        key = _writer_key(transaction, writer)
+        key = claim(transaction, run.key, run.row.writer_key, writer)
         transaction.execute(sa.update(t.flow_run).where(t.flow_run.c.key == run.key).values(writer_key=key))
-        transaction.wake(f"writer:{run.row.writer_key}")
     return result, written
-
-
-def _writer_key(transaction: Transaction, writer: UUID) -> int:
-    table, now = t.journal_writer, transaction.now
-    lease = {"lease_until": now + LEASE_MICROS, "last_seen": now}
-    key = transaction.scalar(sa.select(table.c.key).where(table.c.id == writer))
-    if key is None:
-        made = sa.insert(table).values(
-            id=writer, next_seq=1, first_seen=now, workspace_id=transaction.workspace, **lease
-        )
-        return int(transaction.execute(made.returning(table.c.key)).scalar_one())
-    transaction.execute(sa.update(table).where(table.c.key == key).values(**lease))
-    return int(key)
 
 
 def _retag(transaction: Transaction, table: sa.Table, key: int, tags: list[str]) -> list[str]:
