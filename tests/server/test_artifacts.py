@@ -1,5 +1,6 @@
 """Artifacts over HTTP."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
 
@@ -104,3 +105,13 @@ def test_fields_of_a_query_may_be_null(api: httpx.Client) -> None:
     assert api.post("/artifacts/filter", json=nulls).status_code == 200
     answer = api.post("/artifacts/filter", json={**nulls, "sort": "sideways"})
     assert answer.json()["exception_detail"][0]["loc"] == ["body", "sort"]
+
+
+def test_many_may_leave_an_artifact_of_one_key_at_once(api: httpx.Client) -> None:
+    key = f"key-{uuid4().hex}"
+    with ThreadPoolExecutor(10) as pool:
+        made = list(pool.map(lambda number: make(api, key=key, data=number), range(20)))
+    filter = {"artifacts": {"key": {"any_": [key]}}}
+    [collection] = api.post("/artifacts/latest/filter", json=filter).json()
+    assert collection["latest_id"] in {one["id"] for one in made}
+    assert api.post("/artifacts/count", json=filter).json() == 20
