@@ -45,7 +45,7 @@ def _reasons_in_database(state: dict[str, Any]) -> Any:
     return unit
 
 
-@routes.get("/metrics", permission="metrics:read")
+@routes.get("/metrics", permission="metrics:read", returns=bytes)
 async def metrics(call: Call) -> Reply:
     """What Prometheus reads."""
     from riverrun.server.http.metrics import CONTENT_TYPE, exposition

@@ -47,7 +47,10 @@ def decoder(kind: Any) -> Callable[[bytes], Any]:
 
 def _without_nulls(body: bytes) -> bytes | None:
     """The body without those of its fields that are null: the peer's clients send them for "as usual", even for an offset."""
-    fields = msgspec.json.decode(body)
+    try:
+        fields = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError):  # the error that led here says what is wrong
+        return None
     if not isinstance(fields, dict) or None not in fields.values():
         return None
     return msgspec.json.encode({name: value for name, value in fields.items() if value is not None})

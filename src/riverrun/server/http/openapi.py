@@ -142,12 +142,12 @@ def _operation(route: Route, schemas: dict[int, Any]) -> dict[str, Any]:
         operation["security"] = [{}, {"key": []}, {"auth_string": []}]
     if route.parameters:
         operation["parameters"] = [_parameter(parameter, schemas) for parameter in route.parameters]
-    if route.takes_raw:
-        binary = {"schema": {"type": "string", "format": "binary"}}
-        operation["requestBody"] = {"required": True, "content": {route.raw_media_type: binary}}
-    elif route.body is not None:
+    if route.decode is not None:
         content = {"application/json": {"schema": schemas[id(route.body)]}}
         operation["requestBody"] = {"required": not _may_be_left_out(route.body, schemas), "content": content}
+    elif route.takes_raw:
+        binary = {"schema": {"type": "string", "format": "binary"}}
+        operation["requestBody"] = {"required": True, "content": {route.raw_media_type: binary}}
     return operation
 
 
@@ -180,13 +180,19 @@ def _responses(route: Route, schemas: dict[int, Any]) -> dict[str, Any]:
     for status in (route.status, *route.also):
         responses[str(status)] = {"description": _WORDS.get(status, "Done")}
         if status != 204:
-            responses[str(status)]["content"] = {"application/json": {"schema": answer}}
+            media, schema = (
+                ("text/plain", {"type": "string"}) if route.returns is bytes else ("application/json", answer)
+            )
+            responses[str(status)]["content"] = {media: {"schema": schema}}
     takes_body = route.body is not None or route.takes_raw
     refusals = {*_EVERYWHERE, *route.errors, *(_WITH_BODY if takes_body else ())}
     if takes_body or route.parameters:
         refusals.add(422)
+    if route.kind == "write":
+        refusals.add(409)  # what somebody else has just made
+    refusal, invalid = ({"$ref": _COMPONENT + name} for name in ("Refusal", "InvalidRequest"))
     for status in sorted(refusals):
-        name = "InvalidRequest" if status == 422 else "Refusal"
-        content = {"application/json": {"schema": {"$ref": _COMPONENT + name}}}
+        schema = {"anyOf": [invalid, refusal]} if status == 422 else refusal
+        content = {"application/json": {"schema": schema}}
         responses.setdefault(str(status), {"description": _WORDS.get(status, "Refused"), "content": content})
     return responses
