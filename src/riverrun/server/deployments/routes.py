@@ -12,7 +12,6 @@ from riverrun.server.db.filters import Filters, filters_of
 from riverrun.server.db.units import Reader, Transaction
 from riverrun.server.deployments import filling, logic, polls, queries, running, schedules
 from riverrun.server.deployments.checks import check_new, check_update
-from riverrun.server.http.bodies import decoder
 from riverrun.server.http.errors import HTTPError, InvalidRequest
 from riverrun.server.http.pages import page
 from riverrun.server.http.table import Call, Reply, Routes
@@ -42,18 +41,14 @@ from riverrun.wire.work import WorkQueue
 
 READ, WRITE, RUN = "deployments:read", "deployments:write", "deployments:run"
 routes = Routes("/deployments", "Deployments")
-_decode = decoder(DeploymentCreate)
 _keys = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 #: how many instants are made into runs in one unit
 _BATCH = 50
 
 
-@routes.post(
-    "/", permission=WRITE, status=201, also=(200,), body=DeploymentCreate, returns=DeploymentResponse, errors=(404, 409)
-)
-async def create_deployment(call: Call, raw_body: bytes) -> Reply:
+@routes.post("/", permission=WRITE, status=201, also=(200,), returns=DeploymentResponse, errors=(404, 409))
+async def create_deployment(call: Call, body: DeploymentCreate, raw_body: bytes) -> Reply:
     """Make a deployment, or bring the flow's deployment of this name to what the request says."""
-    body: DeploymentCreate = _decode(raw_body)
     given = _keys(raw_body).keys()
     await check_new(call, body, given)
 

@@ -10,9 +10,9 @@ from uuid import UUID
 from msgspec import Struct
 
 from riverrun.base.clock import now
-from riverrun.base.errors import ObjectNotFound, RiverrunError
+from riverrun.base.errors import RiverrunError
 from riverrun.server.db.json_text import from_text
-from riverrun.server.db.units import Caller, Reader, Transaction
+from riverrun.server.db.units import Caller, Transaction
 from riverrun.server.deployments import queries
 from riverrun.server.http.errors import HTTPError
 from riverrun.server.runs.creation import FlowRunFields, create_flow_run
@@ -75,7 +75,7 @@ async def settled_parameters(
 ) -> dict[str, Any]:
     """Parameters with their forms replaced, held against the schema if it is enforced; raises HTTPError."""
     names = variable_names(given)
-    known = await store.read(lambda reader: _variables(reader, names), caller) if names else {}
+    known = await store.read(lambda reader: variables.values_of(reader, names), caller) if names else {}
     outcome = await settle(Request(value=given, variables=known, schema=schema if enforce else None, required=required))
     return _parameters(outcome, what)
 
@@ -89,16 +89,6 @@ def _parameters(outcome: Outcome, what: str) -> dict[str, Any]:
         raise HTTPError(409, f"Error {'creating' if what == 'flow run' else 'updating'} {what}: {outcome.problem}")
     result: dict[str, Any] = outcome.value
     return result
-
-
-def _variables(reader: Reader, names: set[str]) -> dict[str, Any]:
-    found = {}
-    for name in names:
-        try:
-            found[name] = variables.answer(reader, variables.find(reader, name)).value
-        except ObjectNotFound:
-            continue
-    return found
 
 
 def make(transaction: Transaction, prepared: Prepared) -> tuple[UUID, bool]:

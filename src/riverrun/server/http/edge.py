@@ -86,7 +86,7 @@ class Edge:
             caller = self._caller(route, headers, request_id)
             body = await _read_body(receive, headers, route) if route.method != "GET" else b""
             if body:
-                guard.check_media_type(headers, is_json=route.decode is not None)
+                guard.check_media_type(headers, is_json=route.decode is not None, raw=route.raw_media_type)
             result = await self._run(route, path, body, caller, Request(scope, receive))
             status, payload, extra, media = _encoded(route, result)
         except Exception as error:  # noqa: BLE001 - the edge: every error becomes an answer

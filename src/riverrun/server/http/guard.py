@@ -68,10 +68,11 @@ def _name(host: str) -> str:
     return (host.rpartition(":")[0] if re.search(r":\d+$", host) else host).lower()
 
 
-def check_media_type(headers: dict[str, str], *, is_json: bool) -> None:
+def check_media_type(headers: dict[str, str], *, is_json: bool, raw: str | None = None) -> None:
     """Refuse a body that a page of another origin may send without asking, and where JSON is read, anything else.
 
-    Clients that say no type are let through unless they are browsers, which always say where they come from.
+    Clients that say no type are let through unless they are browsers, which always say where they come from. `raw` is what a
+    route that takes the body as it is asks for.
     """
     given = headers.get("content-type", "").partition(";")[0].strip().lower()
     if not given:
@@ -79,7 +80,7 @@ def check_media_type(headers: dict[str, str], *, is_json: bool) -> None:
     elif is_json:
         wrong = given != "application/json" and not (given.startswith("application/") and given.endswith("+json"))
     else:
-        wrong = given in _FORMS
+        wrong = given in _FORMS and given != raw
     if wrong:
         raise HTTPError(415, f"The body's content type is {given!r}; application/json is what is read here.")
 

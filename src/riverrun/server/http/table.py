@@ -105,7 +105,7 @@ class Route(Struct, kw_only=True):
                 values[parameter.name] = parameter.read(query(parameter.name, many))
         if self.decode is not None:
             values["body"] = self.decode(raw)
-        elif self.takes_raw:
+        if self.takes_raw:
             values["raw_body"] = raw
         return values
 

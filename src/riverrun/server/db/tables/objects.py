@@ -107,8 +107,9 @@ automation = thing(
     Column("enabled", SmallInteger, nullable=False),
     #: the whole automation as JSON, as it travels
     Column("document", Text, nullable=False),
-    #: resource ids that the automation belongs to or speaks of, as JSON
+    #: the resource that the automation belongs to (`server.db.names.index_key`)
     Column("owner_resource", Text, index=True),
+    Column("tags", Text),
     Index(None, "workspace_id", "name"),
 )
 
