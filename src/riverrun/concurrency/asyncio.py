@@ -100,9 +100,13 @@ def _watch(lease: Lease, *, strictly: bool) -> None:
     """Cancel the current task when the lease is lost, if that must not pass."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
+    def cancel() -> None:
+        if lease.on_lost is not None and task is not None:  # else the block has just ended
+            task.cancel()
+
     def lost() -> None:
         slots.tell_lost(lease, goes_on=not strictly)
-        if strictly and task is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(task.cancel)
+        if strictly and not loop.is_closed():
+            loop.call_soon_threadsafe(cancel)
 
-    lease.on_lost = lost
+    lease.watch(lost)

@@ -25,6 +25,7 @@ _RENEWED_AT = 0.75
 _LAST_CHANCE_SECONDS = 2.0
 
 _logger = logging.getLogger("riverrun.concurrency")
+_telling = threading.Lock()
 
 
 class Lease:
@@ -47,6 +48,14 @@ class Lease:
         #: settings of who took it: keys, headers
         self.context: Context = copy_context()
 
+    def watch(self, on_lost: Callable[[], object]) -> None:
+        """Call this once when the lease is lost, now if it is already."""
+        with _telling:
+            self.on_lost = on_lost
+            lost = self.lost is not None
+        if lost:
+            on_lost()
+
 
 class Keeper:
     """The thread that renews leases and gives them back. A forked child holds none of its parent's."""
@@ -56,6 +65,8 @@ class Keeper:
 
     def begin_empty(self) -> None:
         """Forget all leases, and the thread."""
+        global _telling
+        _telling = threading.Lock()
         self._due: list[tuple[float, int, Lease]] = []
         self._released: deque[Lease] = deque()
         self._changed = threading.Condition()
@@ -149,9 +160,11 @@ class Keeper:
 def _lose(lease: Lease, error: Exception) -> None:
     if not lease.held:
         return
-    lease.lost = error
-    if lease.on_lost is not None:
-        lease.on_lost()
+    with _telling:
+        lease.lost = error
+        on_lost = lease.on_lost
+    if on_lost is not None:
+        on_lost()
 
 
 def _give_back(lease: Lease) -> None:

@@ -55,7 +55,7 @@ def concurrency(
         yield
         return
     strictly = strict if raise_on_lease_renewal_failure is None else raise_on_lease_renewal_failure
-    lease.on_lost = lambda: slots.tell_lost(lease, goes_on=not strictly)
+    lease.watch(lambda: slots.tell_lost(lease, goes_on=not strictly))
     events: dict[Any, Any] = {}
     try:
         events = slots.tell("acquired", attempt.limits, occupy, {})
