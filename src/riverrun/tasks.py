@@ -344,19 +344,20 @@ class Task(Runnable[P, R]):
     ) -> "PrefectFutureList[PrefectFuture[R]] | list[State[R]]":
         """Submit one run per item of the iterable arguments, which must be of one length.
 
-        Wrap an argument in `unmapped` to pass it whole to each run. Raises MappingMissingIterable, MappingLengthMismatch;
-        RuntimeError outside of a flow run, and for `deferred`, which needs a server.
+        Wrap an argument in `unmapped` to pass it whole to each run. With `deferred` the runs go to task workers, as by
+        `delay`. Raises MappingMissingIterable, MappingLengthMismatch, and RuntimeError outside of a flow run.
         """
-        if deferred:
-            raise RuntimeError(
-                f"The runs of task {self.name!r} cannot be deferred: tasks that run in the background need a server."
-                " Leave out `deferred` and map inside a flow."
-            )
         parameters = self.signature.bind(args, kwargs, defaults=False)
         picture = being_drawn()
         if picture is not None:
             return cast("PrefectFutureList[PrefectFuture[R]]", picture.submitted_viz_value(self, parameters))
-        futures: PrefectFutureList[Any] = self._runner().map(self, parameters, wait_for=wait_for)
+        futures: PrefectFutureList[Any]
+        if deferred:
+            from riverrun.engine.background import schedule_all
+
+            futures = schedule_all(self, parameters, wait_for)
+        else:
+            futures = self._runner().map(self, parameters, wait_for=wait_for)
         if return_state:
             futures.wait()
             return [future.state for future in futures]

@@ -12,7 +12,7 @@ from riverrun.client.calls import task_runs as calls
 from riverrun.client.http import send
 from riverrun.context import FlowRunContext, TagsContext, TaskRunContext, serialize_context
 from riverrun.engine import inputs
-from riverrun.futures import PrefectDistributedFuture
+from riverrun.futures import PrefectDistributedFuture, PrefectFutureList
 from riverrun.logging import get_logger
 from riverrun.result_records import ResultRecord, ResultRecordMetadata
 from riverrun.results import ResultStore
@@ -63,6 +63,17 @@ def schedule(
     )
     get_logger("tasks").info("Created task run %r. A task worker that serves %r runs it.", run.name, task.name)
     return PrefectDistributedFuture(run.id)
+
+
+def schedule_all(
+    task: "Task[..., Any]", parameters: dict[str, Any], wait_for: Iterable[Any] | None
+) -> PrefectFutureList[Any]:
+    """A run for each item of the iterable parameters."""
+    origins = inputs.mapped_origins(parameters) or None
+    return PrefectFutureList(
+        schedule(task, task.signature.complete(item), wait_for, origins)
+        for item in inputs.expand_for_map(task, parameters)
+    )
 
 
 def as_input(kind: str, run_id: bytes | None, name: str | None) -> RunInput:

@@ -5,6 +5,7 @@ This module must not know which attributes there are.
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from riverrun.base.sources import told
@@ -43,3 +44,20 @@ def _read(given: str, value: Any, name: str) -> Any:
         f"{name} cannot be mocked by an environment variable: it is a {type(value).__name__}. Only texts, numbers, booleans"
         " and times can be."
     )
+
+
+@lru_cache(maxsize=64)
+def known_to_server(noun: str, object_id: str) -> Any:
+    """The flow run, task run or deployment of an id, as the server has it; None without one. Asked once in a process."""
+    from riverrun.client.calls import deployments, flow_runs, task_runs
+    from riverrun.client.http import send
+    from riverrun.client.location import api_url
+
+    if api_url() is None:
+        return None
+    read: dict[str, Any] = {
+        "deployment": deployments.read_deployment,
+        "flow_run": flow_runs.read_flow_run,
+        "task_run": task_runs.read_task_run,
+    }
+    return send(read[noun](object_id))

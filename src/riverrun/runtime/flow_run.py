@@ -4,10 +4,10 @@ from datetime import datetime
 from typing import Any
 
 from riverrun.base.clock import now
-from riverrun.base.config import settings
 from riverrun.base.sources import told
+from riverrun.client import location
 from riverrun.context import FlowRunContext, TaskRunContext
-from riverrun.runtime.fields import look_up
+from riverrun.runtime.fields import known_to_server, look_up
 from riverrun.wire.runs import FlowRun
 
 __all__ = [  # noqa: F822 - answered by __getattr__
@@ -38,12 +38,29 @@ def __dir__() -> list[str]:
 
 def _run(context: FlowRunContext | None = None) -> FlowRun | None:
     context = context or FlowRunContext.get()
-    return None if context is None else context.flow_run
+    if context is not None:
+        return context.flow_run
+    # a process that was started for a run, and code of it that runs outside of the flow
+    run_id = told("FLOW_RUN_ID")
+    run: FlowRun | None = None if run_id is None else known_to_server("flow_run", run_id)
+    return run
 
 
 def _parent() -> FlowRun | None:
     context = FlowRunContext.get()
-    return _run(context.parent) if context is not None and context.parent is not None else None
+    if context is not None and context.parent is not None:
+        return _run(context.parent)
+    return _started_by(_run())
+
+
+def _started_by(run: FlowRun | None) -> FlowRun | None:
+    """The flow run that started this one in another process, by a run of a deployment."""
+    if run is None or run.parent_task_run_id is None:
+        return None
+    stand_in = known_to_server("task_run", str(run.parent_task_run_id))
+    flow_run_id = None if stand_in is None else stand_in.flow_run_id
+    parent: FlowRun | None = None if flow_run_id is None else known_to_server("flow_run", str(flow_run_id))
+    return parent
 
 
 def _id() -> str | None:
@@ -79,16 +96,18 @@ def _flow_name() -> str | None:
 
 def _flow_version() -> str | None:
     context = FlowRunContext.get()
-    if context is None:
-        return None
-    if context.flow is not None:
+    if context is not None and context.flow is not None:
         return context.flow.version
-    return None if context.flow_run is None else context.flow_run.flow_version
+    run = _run()
+    return None if run is None else run.flow_version
 
 
 def _parameters() -> dict[str, Any]:
     context = FlowRunContext.get()
-    return {} if context is None else dict(context.parameters or {})
+    if context is not None:
+        return dict(context.parameters or {})
+    run = _run()
+    return {} if run is None else dict(run.parameters or {})
 
 
 def _scheduled_start_time() -> datetime:
@@ -111,6 +130,8 @@ def _root_flow_run_id() -> str | None:
     while context is not None and context.parent is not None:
         context = context.parent
     run = _run(context)
+    while (above := _started_by(run)) is not None:
+        run = above
     return None if run is None else str(run.id)
 
 
@@ -120,12 +141,12 @@ def _job_variables() -> dict[str, Any] | None:
 
 
 def _api_url() -> str | None:
-    api, run_id = settings().api_url, _id()
+    api, run_id = location.api_url(), _id()
     return None if api is None or run_id is None else f"{api.rstrip('/')}/flow-runs/flow-run/{run_id}"
 
 
 def _ui_url() -> str | None:
-    api, run_id = settings().api_url, _id()
+    api, run_id = location.api_url(), _id()
     return None if api is None or run_id is None else f"{_page(api)}/flow-runs/flow-run/{run_id}"
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from riverrun.base.config import settings
+from riverrun.client import location
 from riverrun.context import TaskRunContext
 from riverrun.runtime.fields import look_up
 
@@ -48,12 +48,12 @@ def _parameters() -> dict[str, Any]:
 
 
 def _api_url() -> str | None:
-    api, run_id = settings().api_url, _id()
+    api, run_id = location.api_url(), _id()
     return None if api is None or run_id is None else f"{api.rstrip('/')}/runs/task-run/{run_id}"
 
 
 def _ui_url() -> str | None:
-    api, run_id = settings().api_url, _id()
+    api, run_id = location.api_url(), _id()
     return None if api is None or run_id is None else f"{api.rstrip('/').removesuffix('/api')}/runs/task-run/{run_id}"
 
 
