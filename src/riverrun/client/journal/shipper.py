@@ -100,6 +100,8 @@ class Shipper:
         self.acked = 0
         self._released_at = 0.0
         self._hurried = False
+        #: how many wait in `settle`
+        self._waiting = 0
         self._stopping = False
         self._finishing = False
         self.finished = False
@@ -131,11 +133,16 @@ class Shipper:
         last = self.journal.settled_seq()
         if self.acked >= last:
             return True
-        self.hurry()
-        with self._told:
-            return self._told.wait_for(lambda: self.acked >= last or self._thread is None, timeout) and (
-                self.acked >= last
-            )
+        if timeout <= 0:
+            return False
+        self._waiting += 1
+        try:
+            self.look_up()
+            with self._told:
+                self._told.wait_for(lambda: self.acked >= last or self._thread is None, timeout)
+                return self.acked >= last
+        finally:
+            self._waiting -= 1
 
     def finish(self, timeout: float) -> int:
         """Ship the rest and tell the server that nothing follows; the last record that it has then."""
@@ -214,7 +221,7 @@ class Shipper:
 
     def _gather(self) -> None:
         until = time.monotonic() + GATHERING
-        while not self._finishing and self._mine():
+        while not self._finishing and not self._waiting and self._mine():
             if self._hurried:
                 self._hurried = False
                 until = min(until, time.monotonic() + HURRYING)
