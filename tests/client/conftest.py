@@ -28,7 +28,13 @@ __all__ = ["sqlite_template"]
 PEER = os.environ.get("CONTRACT_PEER")
 SERVERS = [
     "riverrun",
-    pytest.param("peer", marks=pytest.mark.skipif(PEER is None, reason="CONTRACT_PEER names no executable")),
+    pytest.param(
+        "peer",
+        marks=[
+            pytest.mark.skipif(PEER is None, reason="CONTRACT_PEER names no executable"),
+            pytest.mark.timeout(90),  # it takes its time, and answers 503 while its database is busy
+        ],
+    ),
 ]
 
 
