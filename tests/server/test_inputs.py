@@ -41,3 +41,4 @@ def test_what_is_wrong_is_said(api: httpx.Client, inputs: str) -> None:
     for key in ("a b", "", "ü", "k" * 501):
         assert api.post(inputs, json={"key": key, "value": "1"}).status_code == 422
     assert api.post(f"{inputs}/filter", json={"prefix": "a", "limit": -1}).status_code == 422
+    assert api.post(f"{inputs}/filter", json={"prefix": "a", "limit": 500}).json() == []

@@ -63,11 +63,27 @@ async def validate_obj(call: Call, body: UiSchemasValidateBody) -> SchemaValuesV
     names = hydration.variable_names(body.values)
     known = await call.store.read(lambda reader: values_of(reader, names), call.caller) if names else {}
     outcome = await settle(Request(value=body.values, variables=known, schema=body.schema))
+    errors = outcome.errors
+    if outcome.form_error is not None:
+        errors = await _errors_with_forms(body, known)
+    elif outcome.schema_error is not None:
+        raise HTTPError(422, outcome.schema_error)
+    return SchemaValuesValidationResponse(errors=errors, valid=not errors)
+
+
+async def _errors_with_forms(body: UiSchemasValidateBody, known: dict[str, Any]) -> list[Any]:
+    """The errors where some values are forms that stand for nothing: those by themselves, the others by the schema."""
+    broken = {}
+    for name, value in body.values.items():
+        outcome = await settle(Request(value=value, variables=known))
+        if outcome.form_error is not None:
+            broken[name] = {"property": name, "errors": [outcome.form_error]}
+    rest = {name: value for name, value in body.values.items() if name not in broken}
+    outcome = await settle(Request(value=rest, variables=known, schema=body.schema))
     if outcome.schema_error is not None:
         raise HTTPError(422, outcome.schema_error)
-    if outcome.form_error is not None:
-        return SchemaValuesValidationResponse(errors=[outcome.form_error], valid=False)
-    return SchemaValuesValidationResponse(errors=outcome.errors, valid=not outcome.errors)
+    others = [error for error in outcome.errors if not isinstance(error, dict) or error.get("property") not in broken]
+    return [*broken.values(), *others]
 
 
 routes = [*of_admin, *of_collections, *of_schemas]

@@ -218,7 +218,10 @@ def create(transaction: Transaction, body: BlockDocumentCreate) -> BlockDocument
         raise InvalidRequest(("body", "name"), "A block document's name has only small letters, digits and dashes.")
     short(name, "name")
     types.find(transaction, body.block_type_id)
-    schema = schemas.find(transaction, body.block_schema_id)
+    try:
+        schema = schemas.find(transaction, body.block_schema_id)
+    except ObjectNotFound as error:
+        raise ConflictError(str(error)) from None
     if schema.block_type_id != body.block_type_id:
         raise HTTPError(400, f"The block schema {schema.id} belongs to another block type than the document.")
     taken = sa.select(table.c.key).where(table.c.block_type_id == body.block_type_id, table.c.name == name)

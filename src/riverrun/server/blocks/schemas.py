@@ -108,7 +108,7 @@ def _insert(transaction: Transaction, body: BlockSchemaCreate, depth: int) -> An
         "block_type_id": body.block_type_id,
         "checksum": name,
         "fields": to_text(body.fields),
-        "capabilities": to_text(sorted(set(body.capabilities))),
+        "capabilities": to_text(list(dict.fromkeys(body.capabilities))),
         "version": body.version,
     }
     transaction.execute(sa.insert(table).values(**values))

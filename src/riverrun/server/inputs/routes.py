@@ -13,12 +13,14 @@ from riverrun.server.db.tables import flow_run
 from riverrun.server.db.tables import flow_run_input as table
 from riverrun.server.db.units import Reader, Transaction
 from riverrun.server.http.errors import InvalidRequest
-from riverrun.server.http.pages import PAGE, short
+from riverrun.server.http.pages import short
 from riverrun.server.http.table import Reply, Routes
 from riverrun.wire.flow_runs import FlowRunInput
 from riverrun.wire.requests import FlowRunsInputBody, FlowRunsInputFilterBody
 
 _KEY = re.compile(r"[\w.:-]+", re.ASCII)
+#: clients that listen ask for everything since they last looked
+_MOST = 10_000
 routes = Routes("/flow_runs/{id}/input", "Flow Runs")
 
 
@@ -56,8 +58,8 @@ def create_flow_run_input(transaction: Transaction, id: UUID, body: FlowRunsInpu
 @routes.post("/filter", permission="flow_runs:read", returns=list[FlowRunInput])
 def filter_flow_run_input(reader: Reader, id: UUID, body: FlowRunsInputFilterBody) -> list[FlowRunInput]:
     """Inputs whose keys begin with a text, the oldest first."""
-    if not 0 <= body.limit <= PAGE:
-        raise InvalidRequest(("body", "limit"), f"The limit {body.limit:,} is not between 0 and {PAGE}.")
+    if not 0 <= body.limit <= _MOST:
+        raise InvalidRequest(("body", "limit"), f"The limit {body.limit:,} is not between 0 and {_MOST:,}.")
     query = sa.select(table).where(*_mine(reader, id), table.c.input_key.startswith(body.prefix, autoescape=True))
     if body.exclude_keys:
         query = query.where(table.c.input_key.not_in(body.exclude_keys))
