@@ -126,12 +126,13 @@ async def read_events(call: Call, body: EventsFilterBody) -> EventPage:
     return await _page(call, filter, body.limit)
 
 
-@routes.get("/filter/next", permission="events:read", returns=EventPage, errors=(403,))
-async def read_next_events(call: Call) -> EventPage:
-    """The next page of a list, by the query parameter `page-token`."""
-    text: str = call.request.query_params.get("page-token") or ""
+@routes.get(
+    "/filter/next", permission="events:read", returns=EventPage, errors=(403,), aliases={"page_token": "page-token"}
+)
+async def read_next_events(call: Call, page_token: str) -> EventPage:
+    """The next page of a list."""
     try:
-        token = _token(base64.urlsafe_b64decode(text.encode()))
+        token = _token(base64.urlsafe_b64decode(page_token.encode()))
     except (msgspec.MsgspecError, ValueError, RecursionError):
         raise HTTPError(403, "The page token is not one of this server's.") from None
     return await _page(call, token.filter, min(max(token.limit, 0), _LONGEST), token.after)

@@ -161,7 +161,7 @@ def _may_be_left_out(kind: Any, schemas: dict[int, Any]) -> bool:
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return not any(field.required for field in msgspec.structs.fields(kind))
     schema = schemas[id(kind)]
-    return schema.get("type") == "null" or any(one.get("type") == "null" for one in schema.get("anyOf", ()))
+    return not schema or schema.get("type") == "null" or any(one.get("type") == "null" for one in schema.get("anyOf", ()))
 
 
 def _parameter(parameter: Parameter, schemas: dict[int, Any]) -> dict[str, Any]:
@@ -171,7 +171,7 @@ def _parameter(parameter: Parameter, schemas: dict[int, Any]) -> dict[str, Any]:
         schema = {**schema, "default": msgspec.to_builtins(default)}
     where: Literal["path", "query"] = parameter.where
     required = where == "path" or default is msgspec.NODEFAULT
-    return {"name": parameter.name, "in": where, "required": required, "schema": schema}
+    return {"name": parameter.alias or parameter.name, "in": where, "required": required, "schema": schema}
 
 
 def _responses(route: Route, schemas: dict[int, Any]) -> dict[str, Any]:

@@ -52,6 +52,8 @@ class Parameter(Struct, kw_only=True):
     where: Literal["path", "query"]
     type: Any
     default: Any = msgspec.NODEFAULT
+    #: its name on the wire, where that is no name of Python's
+    alias: str | None = None
 
     def read(self, text: str | list[str] | None) -> Any:
         """The value of a text; raises InvalidRequest."""
@@ -102,7 +104,7 @@ class Route(Struct, kw_only=True):
                 values[parameter.name] = parameter.read(path[parameter.name])
             else:
                 many = getattr(parameter.type, "__origin__", None) is list
-                values[parameter.name] = parameter.read(query(parameter.name, many))
+                values[parameter.name] = parameter.read(query(parameter.alias or parameter.name, many))
         if self.decode is not None:
             values["body"] = self.decode(raw)
         if self.takes_raw:
@@ -155,6 +157,7 @@ def _route(method: str, path: str, handler: Handler, permission: str, tag: str, 
     if not permission:
         raise ValueError(f"{method} {path} declares no permission")
     names = {part[1:-1] for part in path.split("/") if part.startswith("{")}
+    aliases: dict[str, str] = options.pop("aliases", {})
     parameters: list[Parameter] = []
     first, *rest = inspect.signature(handler, eval_str=True).parameters.values()
     for parameter in rest:
@@ -166,7 +169,10 @@ def _route(method: str, path: str, handler: Handler, permission: str, tag: str, 
         else:
             default = msgspec.NODEFAULT if parameter.default is inspect.Parameter.empty else parameter.default
             where: Literal["path", "query"] = "path" if parameter.name in names else "query"
-            parameters.append(Parameter(name=parameter.name, where=where, type=parameter.annotation, default=default))
+            alias = aliases.get(parameter.name)
+            parameters.append(
+                Parameter(name=parameter.name, where=where, type=parameter.annotation, default=default, alias=alias)
+            )
     missing = names - {parameter.name for parameter in parameters}
     if missing:
         raise ValueError(f"{method} {path}: the handler takes no {missing}")
