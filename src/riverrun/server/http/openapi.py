@@ -146,8 +146,9 @@ def _operation(route: Route, schemas: dict[int, Any]) -> dict[str, Any]:
         content = {"application/json": {"schema": schemas[id(route.body)]}}
         operation["requestBody"] = {"required": not _may_be_left_out(route.body, schemas), "content": content}
     elif route.takes_raw:
-        binary = {"schema": {"type": "string", "format": "binary"}}
-        operation["requestBody"] = {"required": True, "content": {route.raw_media_type: binary}}
+        is_text = route.raw_media_type.startswith("text/")  # which may be empty
+        raw = {"schema": {"type": "string"} if is_text else {"type": "string", "format": "binary"}}
+        operation["requestBody"] = {"required": not is_text, "content": {route.raw_media_type: raw}}
     return operation
 
 
