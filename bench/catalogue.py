@@ -38,7 +38,7 @@ class Catalogue:
     def __init__(self, flow_runs: int, tasks: int) -> None:
         self.flow_runs = flow_runs
         self.tasks = tasks
-        self.random = random.Random(7)  # noqa: S311 - figures, not secrets
+        self.random = random.Random(7)
         self.some_flow_run = UUID(int=0)
         self.some_name = ""
 

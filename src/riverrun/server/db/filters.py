@@ -36,6 +36,11 @@ from riverrun.wire.states import DEFAULT_NAMES, TYPE_CODES
 
 Fields = Mapping[str, sa.ColumnElement[Any] | Rule]
 Table = sa.FromClause
+#: terms whose index begins with the workspace; for others it only leads SQLite astray
+LED_BY_WORKSPACE = frozenset(
+    ("name", "state", "start_time", "end_time", "expected_start_time", "next_scheduled_start_time")
+)
+_SMALL = ("flow", "deployment", "work_pool", "work_queue")
 _CODES_BY_NAME = {name: TYPE_CODES[kind] for kind, name in DEFAULT_NAMES.items()}
 
 
@@ -62,9 +67,12 @@ def filters_of(body: Any) -> Filters:
 
 
 def _filters(value: Any) -> bool:
-    return value is not None and any(
-        getattr(value, name) is not None for name in value.__struct_fields__ if name != "operator"
-    )
+    return value is not None and bool(says(value))
+
+
+def says(value: Any) -> set[str]:
+    """The fields that a filter says something about."""
+    return {name for name in value.__struct_fields__ if getattr(value, name) is not None} - {"operator"}
 
 
 class Form(Struct, frozen=True):
@@ -81,7 +89,7 @@ class Form(Struct, frozen=True):
     def mine(self, table: Table) -> Condition:
         return self.column(table.c.workspace_id) == self.workspace
 
-    def driving(self, drive: bool = True) -> "Form":
+    def driving(self, *, drive: bool = True) -> "Form":
         return msgspec.structs.replace(self, drive=drive)
 
 
@@ -103,17 +111,22 @@ def terms(form: Form, entity: str, table: Table, filters: Filters) -> Iterator[t
     yield from related(form, table, filters)
 
 
-def _all(form: Form, entity: str, table: Table, filters: Filters) -> Condition | None:
+def owned(form: Form, entity: str, table: Table, filters: Filters) -> Condition | None:
+    """The conditions of all filters and of the workspace, in one; None where nothing is filtered."""
     if filters.only():
-        return None  # entities hang together in circles: this is where going round ends
-    return joined(condition for _, condition in terms(form, entity, table, filters))
+        return None
+    found = dict(terms(form, entity, table, filters))
+    if not found:
+        return None
+    led = form if found.keys() <= LED_BY_WORKSPACE or entity in _SMALL else form.driving(drive=False)
+    return sa.and_(led.mine(table), *found.values())
 
 
 def _found(form: Form, entity: str, column: str, filters: Filters) -> sa.Select[Any] | None:
     """The values of a column in the rows of a small table that the filters leave; None where nothing is filtered."""
     table = TABLES[entity].alias()
-    condition = _all(form.driving(), entity, table, filters)
-    return None if condition is None else sa.select(table.c[column]).where(form.driving().mine(table), condition)
+    condition = owned(form.driving(), entity, table, filters)
+    return None if condition is None else sa.select(table.c[column]).where(condition)
 
 
 def _among(form: Form, target: sa.ColumnElement[Any], found: sa.Select[Any] | None) -> Condition | None:
@@ -391,11 +404,11 @@ def _queues(form: Form, filters: Filters) -> sa.Select[Any] | None:
     drive = form.driving()
     condition = joined(
         [
-            _all(drive, "work_queue", queue, Filters(work_queues=filters.work_queues)),
+            owned(drive, "work_queue", queue, Filters(work_queues=filters.work_queues)),
             _among(drive, queue.c.work_pool_id, pools),
         ]
     )
-    return None if condition is None else sa.select(queue.c.id).where(drive.mine(queue), condition)
+    return None if condition is None else sa.select(queue.c.id).where(condition)
 
 
 def _named_terms(**conditions: Condition | None) -> Related:
@@ -409,11 +422,11 @@ def _with_tasks(form: Form, run: Table, filters: Filters) -> Condition | None:
     if not _filters(filters.task_runs):
         return None
     task = t.task_run.alias()
-    condition = _all(form, "task_run", task, Filters(task_runs=filters.task_runs))
+    condition = owned(form, "task_run", task, Filters(task_runs=filters.task_runs))
     if condition is None:
         return None
     if form.drive:
-        return run.c.key.in_(sa.select(task.c.flow_run_key).where(form.mine(task), condition))
+        return run.c.key.in_(sa.select(task.c.flow_run_key).where(condition))
     return sa.exists().where(task.c.flow_run_key == run.c.key, condition).correlate(run)
 
 
@@ -429,11 +442,11 @@ def _of_flow_run(form: Form, run: Table, filters: Filters) -> Related:
 
 def _of_task_run(form: Form, run: Table, filters: Filters) -> Related:
     parent = t.flow_run.alias()
-    condition = _all(form, "flow_run", parent, msgspec.structs.replace(filters, task_runs=None))
+    condition = owned(form, "flow_run", parent, msgspec.structs.replace(filters, task_runs=None))
     if condition is None:
         return
     if form.drive:
-        yield "flow_runs", run.c.flow_run_key.in_(sa.select(parent.c.key).where(form.mine(parent), condition))
+        yield "flow_runs", run.c.flow_run_key.in_(sa.select(parent.c.key).where(condition))
     else:
         yield "flow_runs", sa.exists().where(parent.c.key == run.c.flow_run_key, condition).correlate(run)
 
@@ -442,7 +455,7 @@ def _having_runs(form: Form, column: str, owner: Table, key: str, filters: Filte
     """Flows or deployments with a run that the filters on flow runs and task runs leave."""
     run = t.flow_run.alias()
     mine = Filters(flow_runs=filters.flow_runs, task_runs=filters.task_runs)
-    condition = _all(form, "flow_run", run, mine)
+    condition = owned(form, "flow_run", run, mine)
     if condition is None:
         return None
     return sa.exists().where(run.c[column] == owner.c[key], condition).correlate(owner)
@@ -453,11 +466,11 @@ def _of_flow(form: Form, flow: Table, filters: Filters) -> Related:
     drive = form.driving()
     condition = joined(
         [
-            _all(drive, "deployment", deployment, Filters(deployments=filters.deployments)),
+            owned(drive, "deployment", deployment, Filters(deployments=filters.deployments)),
             _among(drive, deployment.c.work_queue_id, _queues(form, filters)),
         ]
     )
-    deployed = None if condition is None else sa.select(deployment.c.flow_id).where(drive.mine(deployment), condition)
+    deployed = None if condition is None else sa.select(deployment.c.flow_id).where(condition)
     return _named_terms(
         deployments=_among(form, flow.c.id, deployed),
         flow_runs=_having_runs(form, "flow_key", flow, "key", filters),

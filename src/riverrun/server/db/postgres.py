@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: PostgreSQL's texts cannot hold NUL: a visible sign stands for it
 NUL_REPLACEMENT = "\u2400"
 #: rows up to which one statement is quicker than a copy
-_FEW = 8
+_FEW = 20
 
 
 def require() -> None:

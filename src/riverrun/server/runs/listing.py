@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from riverrun.server.db import paging
 from riverrun.server.db import tables as t
-from riverrun.server.db.filters import Filters, Form, form_of, started, state_named, terms
+from riverrun.server.db.filters import LED_BY_WORKSPACE, Filters, Form, form_of, says, started, state_named, terms
 from riverrun.server.db.names import index_key
 from riverrun.server.db.units import Reader
 from riverrun.server.db.where import Condition, hidden
@@ -33,17 +33,21 @@ _MERGED = 50
 
 
 class Order(Struct, frozen=True):
-    """An order of runs. `term` is the filter field on the same column, whose range the walk takes along."""
+    """An order of runs. `term` is the filter field on the same column, whose range the walk takes along.
+
+    Rows without a value come last: of a `sparse` order they are almost all, and not in its index.
+    """
 
     value: sa.ColumnElement[Any]
     term: str
     descending: bool = True
     nullable: bool = False
+    sparse: bool = False
     #: the order's index begins with the workspace
     leads: bool = True
 
     def by(self, value: sa.ColumnElement[Any], key: sa.ColumnElement[Any]) -> list[sa.ColumnElement[Any]]:
-        """ORDER BY for a column that holds the order's value; rows without one come last."""
+        """ORDER BY for a column that holds the order's value."""
         last = [value.is_(None)] if self.nullable else []
         return [*last, value.desc(), key.desc()] if self.descending else [*last, value.asc(), key.asc()]
 
@@ -57,6 +61,11 @@ class Kind(Struct, frozen=True):
     orders: Mapping[str, Order]
     drivers: tuple[str, ...]
 
+    def driven(self, form: Form, name: str, condition: Condition) -> list[Condition]:
+        """The conditions that let the term find rows; without the workspace where its index does not have it."""
+        drive = form.driving()
+        return [(drive if name in LED_BY_WORKSPACE else form).mine(self.table), condition]
+
 
 def _orders(run: sa.Table, name: sa.ColumnElement[Any]) -> dict[str, Order]:
     expected, following = run.c.expected_start_time, run.c.next_scheduled_start_time
@@ -66,7 +75,9 @@ def _orders(run: sa.Table, name: sa.ColumnElement[Any]) -> dict[str, Order]:
         "EXPECTED_START_TIME_DESC": Order(expected, "expected_start_time"),
         "START_TIME_ASC": Order(started(run), "start_time", descending=False),
         "START_TIME_DESC": Order(started(run), "start_time"),
-        "NEXT_SCHEDULED_START_TIME_ASC": Order(following, "next_scheduled_start_time", descending=False, nullable=True),
+        "NEXT_SCHEDULED_START_TIME_ASC": Order(
+            following, "next_scheduled_start_time", descending=False, nullable=True, sparse=True
+        ),
         "END_TIME_DESC": Order(run.c.end_time, "end_time", nullable=True),
         "NAME_ASC": Order(name, "", descending=False),
         "NAME_DESC": Order(name, ""),
@@ -158,17 +169,17 @@ def _page(reader: Reader, kind: Kind, filters: Filters, order: Order, size: int,
         if number == 0:
             return None
         if number <= RARE:
-            conditions = [drives[name], *(condition for term, condition in tests.items() if term != name)]
-            return _merged(
-                form, kind, order, [[form.driving().mine(kind.table), *conditions]], size, offset, walk=False
-            )
+            rest = [condition for term, condition in tests.items() if term != name]
+            part = [*kind.driven(form, name, drives[name]), *rest]
+            return _merged(form, kind, order, [part], size, offset, walk=False)
     # an owner's index has no workspace in it; nothing may lead away from it
     leads = order.leads and along in ("", "state")
     mine = (form.driving() if leads else form).mine(kind.table)
     rest = [drives[term] if term == order.term else tests[term] for term in tests if term != along]
     parts = [[mine, *branch, *rest] for branch in branches or [[]]]
     if order.nullable:
-        parts = [[*part, null] for part in parts for null in (order.value.is_not(None), order.value.is_(None))]
+        without = form.mine(kind.table) if order.sparse else mine
+        parts = [[mine, *rest, order.value.is_not(None)], [without, *rest, order.value.is_(None)]]
     return _merged(form, kind, order, parts, size, offset, walk=True)
 
 
@@ -179,16 +190,17 @@ def _merged(
     key = kind.table.c.key
     value = order.value if walk or not form.sqlite else hidden(order.value)
 
-    def first(part: list[Condition]) -> sa.Select[Any]:
-        # a part whose values are all there, or all missing, needs no look at which they are
-        by = order.by(value, key)[1 if order.nullable and walk else 0 :]
+    def first(number: int, part: list[Condition]) -> sa.Select[Any]:
+        by = order.by(value, key)
+        if order.nullable and walk:
+            # the values of a part are all there, or all missing
+            by = by[1 + number :]
         return sa.select(key, order.value.label("value")).where(*part).order_by(*by)
 
     if len(parts) == 1:
-        return first(parts[0]).limit(size).offset(offset).subquery("page")
-    merged = sa.union_all(*(sa.select(first(part).limit(size + offset).subquery()) for part in parts)).subquery(
-        "merged"
-    )
+        return first(0, parts[0]).limit(size).offset(offset).subquery("page")
+    some = (first(number, part).limit(size + offset).subquery() for number, part in enumerate(parts))
+    merged = sa.union_all(*(sa.select(each) for each in some)).subquery("merged")
     return (
         sa.select(merged.c.key, merged.c.value)
         .order_by(*order.by(merged.c.value, merged.c.key))
@@ -238,8 +250,7 @@ def _owner(kind: Kind, filters: Filters) -> str | None:
     if getattr(filters.task_runs, "flow_run_id", None) is not None and filters.task_runs.flow_run_id.any_ is not None:
         return "flow_run_id"
     alone = filters.only("task_runs", "flow_runs") and runs is not None and runs.id is not None and runs.id.any_
-    says = [name for name in getattr(runs, "__struct_fields__", ()) if getattr(runs, name) is not None]
-    return "flow_runs" if alone and set(says) == {"operator", "id"} else None
+    return "flow_runs" if alone and says(runs) == {"id"} else None
 
 
 def _owner_keys(reader: Reader, kind: Kind, filters: Filters, owner: str) -> tuple[str, list[int]]:
@@ -263,7 +274,13 @@ def _rarest(reader: Reader, kind: Kind, drives: Mapping[str, Condition]) -> tupl
     one: sa.ColumnElement[int] = sa.literal_column("1")
     probes = [
         sa.select(sa.func.count())
-        .select_from(sa.select(one).select_from(kind.table).where(drives[name]).limit(RARE + 1).subquery())
+        .select_from(
+            sa.select(one)
+            .select_from(kind.table)
+            .where(*kind.driven(form_of(reader), name, drives[name]))
+            .limit(RARE + 1)
+            .subquery()
+        )
         .scalar_subquery()
         .label(f"n{index}")
         for index, name in enumerate(names)
@@ -297,7 +314,9 @@ def conditions(reader: Reader, kind: Kind, filters: Filters) -> list[Condition]:
         name, _ = _rarest(reader, kind, drives)
     tests = dict(terms(form, kind.entity, kind.table, filters))
     rest = [condition for term, condition in tests.items() if term != name]
-    return [form.driving().mine(kind.table), *([drives[name]] if name else []), *rest]
+    if not name:
+        return [form.driving().mine(kind.table), *rest]
+    return [*kind.driven(form, name, drives[name]), *rest]
 
 
 def _only_tag(kind: Kind, filters: Filters) -> str | None:
@@ -305,8 +324,7 @@ def _only_tag(kind: Kind, filters: Filters) -> str | None:
     own = filters.flow_runs if kind is FLOW_RUNS else filters.task_runs
     if own is None or not filters.only("flow_runs" if kind is FLOW_RUNS else "task_runs"):
         return None
-    says = {name for name in own.__struct_fields__ if getattr(own, name) is not None} - {"operator"}
-    if says != {"tags"} or own.tags.is_null_ is not None:
+    if says(own) != {"tags"} or own.tags.is_null_ is not None:
         return None
     tags = [*(own.tags.all_ or ()), *(getattr(own.tags, "any_", None) or ())]
     return tags[0] if len(tags) == 1 else None

@@ -1,6 +1,7 @@
-"""Sums of runs by minute, state and flow, kept in step with the ledger so that counts and histories need not read it.
+"""Sums of runs by minute, hour, state and flow, kept in step with the ledger so that counts and histories need not read it.
 
-A run stands in the sums twice: at the minute of its expected start and at that of its start (`AXES`). Whoever moves a run on says
+A run stands in the sums by its expected start and by its start (`AXES`), by the minute and by the hour of it (`LEVELS`), and a
+flow run with its flow and with all flows. Whoever moves a run on says
 where it stood and where it stands now (`change`, or `tally` and `write` for many), in the transaction that moves it. SQLite has one
 writer, which adds to the sums at once. On PostgreSQL the rows of the present minute would be hot: changes are appended to
 `run_rollup_delta`, which `fold` adds up from time to time; readers add both.
@@ -21,15 +22,18 @@ from riverrun.server.ingest.rows import Place
 from riverrun.wire.journal import FLOW_RUN, TASK_RUN
 
 MINUTE = 60_000_000
-#: what the minute of a sum is that of: the kind of a sum is that of its runs plus the axis
+HOUR = 60 * MINUTE
+#: the kind of a sum is that of its runs, plus the axis of its time, plus the length of it
 EXPECTED, STARTED = 0, 2
 AXES = (EXPECTED, STARTED)
+BY_MINUTE, HOURLY = 0, 4
+LEVELS = (BY_MINUTE, HOURLY)
 
 #: kind of run, flow key, place before and after (None: there was no run, or it had no state; there is none any more)
 Change = tuple[int, int | None, Place | None, Place | None]
-Sums = dict[tuple[int, int, int, str, int], list[int]]
+Sums = dict[tuple[int, int, int, int, str], list[int]]
 
-COLUMNS = ("workspace_id", "kind", "minute", "state_type", "state_name", "flow_key", "n", "run_time", "lateness")
+COLUMNS = ("workspace_id", "kind", "flow_key", "minute", "state_type", "state_name", "n", "run_time", "lateness")
 _KEYS = COLUMNS[:6]
 #: of `ingest.rows.LEDGER_COLUMNS`
 _EXPECTED, _START, _TOTAL, _CODE, _NAME = 0, 2, 4, 8, 9
@@ -57,17 +61,22 @@ def tally(sums: Sums, kind: int, flow_key: int | None, place: Place | None, sign
     late = start - expected if start is not None and start > expected else 0
     if start is None and kind == FLOW_RUN:
         start = expected
-    rest = (code, index_key(name) if name else "", flow_key or 0)
+    state = index_key(name) if name else ""
+    flows = (0, flow_key) if flow_key else (0,)
     for axis, instant in ((EXPECTED, expected), (STARTED, start)):
-        if instant is not None:
-            key = (kind + axis, instant // MINUTE, *rest)
-            found = sums.get(key)
-            if found is None:
-                sums[key] = [sign, sign * total, sign * late]
-            else:
-                found[0] += sign
-                found[1] += sign * total
-                found[2] += sign * late
+        if instant is None:
+            continue
+        minute = instant // MINUTE
+        for level, unit in ((BY_MINUTE, minute), (HOURLY, minute - minute % 60)):
+            for flow in flows:
+                key = (kind + axis + level, flow, unit, code, state)
+                found = sums.get(key)
+                if found is None:
+                    sums[key] = [sign, sign * total, sign * late]
+                else:
+                    found[0] += sign
+                    found[1] += sign * total
+                    found[2] += sign * late
 
 
 def rows_of(sums: Sums, workspace: int) -> list[tuple[Any, ...]]:
@@ -128,24 +137,27 @@ def rebuild(transaction: Transaction) -> None:
     transaction.execute(sa.delete(run_rollup_delta))
     for kind, run in ((FLOW_RUN, flow_run), (TASK_RUN, task_run)):
         for axis in AXES:
-            transaction.execute(sa.insert(run_rollup).from_select(COLUMNS, _summed(run, kind, axis)))
+            for level in LEVELS:
+                for by_flow in (False, True) if kind == FLOW_RUN else (False,):
+                    query = _summed(run, kind, axis, level, by_flow=by_flow)
+                    transaction.execute(sa.insert(run_rollup).from_select(COLUMNS, query))
 
 
-def _summed(run: sa.Table, kind: int, axis: int) -> sa.Select[Any]:
+def _summed(run: sa.Table, kind: int, axis: int, level: int, *, by_flow: bool) -> sa.Select[Any]:
     expected, start = run.c.expected_start_time, run.c.start_time
     instant = expected if axis == EXPECTED else sa.func.coalesce(start, expected) if kind == FLOW_RUN else start
-    flow_key = sa.func.coalesce(run.c.flow_key, 0) if kind == FLOW_RUN else sa.literal_column("0")
-    name = sa.func.coalesce(run.c.state_name, "")
+    length = HOUR if level else MINUTE
     keys: tuple[sa.ColumnElement[Any], ...] = (
         run.c.workspace_id,
-        sa.literal_column(str(kind + axis)),
-        instant // MINUTE,
+        sa.literal_column(str(kind + axis + level)),
+        run.c.flow_key if by_flow else sa.literal_column("0"),
+        (instant // length) * (length // MINUTE),
         run.c.state_type,
-        name,
-        flow_key,
+        sa.func.coalesce(run.c.state_name, ""),
     )
     late = sa.case((start > expected, start - expected), else_=0)
     numbered = [key.label(label) for label, key in zip(_KEYS, keys, strict=True)]
     sums = (sa.func.count(), sa.func.sum(run.c.total_run_time), sa.func.sum(late))
-    query = sa.select(*numbered, *sums).where(run.c.state_type.is_not(None), instant.is_not(None))
+    wanted = [run.c.state_type.is_not(None), instant.is_not(None), *([run.c.flow_key.is_not(None)] if by_flow else [])]
+    query = sa.select(*numbered, *sums).where(*wanted)
     return query.group_by(*(sa.literal_column(str(index)) for index in range(1, len(_KEYS) + 1)))

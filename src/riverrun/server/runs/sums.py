@@ -12,26 +12,28 @@ import sqlalchemy as sa
 from msgspec import Struct
 
 from riverrun.base.clock import to_micros
-from riverrun.server.db.filters import Filters, form_of, in_state, of_flows, started, terms
+from riverrun.server.db.filters import Filters, form_of, in_state, of_flows, says, started, terms
 from riverrun.server.db.units import Reader
 from riverrun.server.db.where import Condition
 from riverrun.server.runs import rollups
 from riverrun.server.runs.listing import FLOW_RUNS, Kind, conditions
-from riverrun.server.runs.rollups import EXPECTED, MINUTE, STARTED
+from riverrun.server.runs.rollups import BY_MINUTE, EXPECTED, HOUR, HOURLY, MINUTE, STARTED
 from riverrun.wire.journal import FLOW_RUN, TASK_RUN
 from riverrun.wire.states import TERMINAL_STATES, TYPE_CODES, StateType
 
 _RUNNING = TYPE_CODES[StateType.RUNNING]
 _FINAL = sorted(TYPE_CODES[kind] for kind in TERMINAL_STATES)
 _UNDER_WAY = sorted(set(TYPE_CODES.values()) - set(_FINAL))
+#: microseconds that no instant is away from the epoch
+_EVER = 2**60
 _FIELDS = {EXPECTED: "expected_start_time", STARTED: "start_time"}
 
 
 class Grid(Struct, frozen=True):
     """Intervals of time: `number` of them beginning at `first`; so many `parts` of `span` microseconds."""
 
-    first: int = -(2**60)
-    span: int = 2**61
+    first: int = -_EVER
+    span: int = 2 * _EVER
     parts: int = 1
     number: int = 1
 
@@ -84,11 +86,13 @@ def cells(reader: Reader, kind: Kind, filters: Filters, axis: int, grid: Grid, *
         return _cells(reader.rows(_ledger(reader, kind, conditions(reader, kind, filters), axis, grid, timed=timed)))
     if asked.high <= asked.low:
         return []
-    cut = _cut_minutes(asked, grid)
+    hours, minutes = _cut(asked, grid, HOUR), _cut(asked, grid, MINUTE)
     states = _FINAL if timed else None
-    parts = reader.rows(_from_sums(reader, kind, asked, grid, cut, states))
-    if cut:
-        parts += reader.rows(_from_minutes(reader, kind, asked, grid, cut, states, timed=timed))
+    parts = reader.rows(_from_hours(reader, kind, asked, grid, hours, states))
+    if hours:
+        parts += reader.rows(_from_minutes(reader, kind, asked, grid, hours, minutes, states))
+    if minutes:
+        parts += reader.rows(_from_ledger(reader, kind, asked, grid, minutes, states, timed=timed))
     if timed:
         under_way = [*_tests(reader, kind, asked), kind.table.c.state_type.in_(_UNDER_WAY)]
         parts += reader.rows(
@@ -121,8 +125,8 @@ def _asked(kind: Kind, filters: Filters, axis: int, grid: Grid) -> _Asked | None
         return None
     low, high = grid.first, grid.edge(grid.number)
     if own is not None:
-        says = {name for name in own.__struct_fields__ if getattr(own, name) is not None} - {"operator"}
-        if not says <= {"state", field} or (own.operator == "or_" and len(says) > 1):
+        fields = says(own)
+        if not fields <= {"state", field} or (own.operator == "or_" and len(fields) > 1):
             return None
         span = getattr(own, field)
         if getattr(span, "is_null_", None) is not None:
@@ -135,10 +139,11 @@ def _asked(kind: Kind, filters: Filters, axis: int, grid: Grid) -> _Asked | None
     return _Asked(axis, low, high, msgspec.structs.replace(filters, **{name: own}))
 
 
-def _cut_minutes(asked: _Asked, grid: Grid) -> list[int]:
+def _cut(asked: _Asked, grid: Grid, length: int) -> list[int]:
+    """The hours or minutes (by their first minute) that the edges of intervals cut in two."""
     edges = [asked.low, asked.high, *(grid.edge(index) for index in range(1, grid.number))]
-    bounded = (edge for edge in edges if edge % MINUTE and asked.low <= edge <= asked.high)
-    return sorted({edge // MINUTE for edge in bounded if abs(edge) < 2**60})
+    bounded = (edge for edge in edges if edge % length and asked.low <= edge <= asked.high)
+    return sorted({edge // length * (length // MINUTE) for edge in bounded if abs(edge) < _EVER})
 
 
 def _instant(kind: Kind, axis: int) -> sa.ColumnElement[Any]:
@@ -161,42 +166,63 @@ def _within(reader: Reader, kind: Kind, asked: _Asked) -> list[Condition]:
 
 
 def _from_sums(
-    reader: Reader, kind: Kind, asked: _Asked, grid: Grid, cut: list[int], states: list[int] | None
-) -> sa.Select[Any]:
+    reader: Reader, kind: Kind, asked: _Asked, grid: Grid, level: int, states: list[int] | None
+) -> tuple[sa.FromClause, sa.Select[Any], list[Condition]]:
+    """The sums, a query that adds them up by interval, and the conditions for those that are asked for."""
     sums, form, own = rollups.source(reader), form_of(reader), _own(kind, asked.filters)
-    in_states = None if own is None or own.state is None else in_state(sums, form, own.state)
-    filtered = (in_states, of_flows(form, sums, asked.filters))
+    flows = of_flows(form.driving(), sums, asked.filters)
     wanted = [
         sums.c.workspace_id == reader.workspace,
-        sums.c.kind == (FLOW_RUN if kind is FLOW_RUNS else TASK_RUN) + asked.axis,
-        sums.c.minute >= -(-asked.low // MINUTE),
-        sums.c.minute < asked.high // MINUTE,
-        *(condition for condition in filtered if condition is not None),
+        sums.c.kind == (FLOW_RUN if kind is FLOW_RUNS else TASK_RUN) + asked.axis + level,
+        sums.c.flow_key == 0 if flows is None else flows,
     ]
-    if cut:
-        wanted.append(sums.c.minute.not_in(cut))
+    in_states = None if own is None or own.state is None else in_state(sums, form, own.state)
+    if in_states is not None:
+        wanted.append(in_states)
     if states is not None:
-        wanted.append(sums.c.state_type.in_(states))
-    index = grid.index(sums.c.minute * MINUTE).label("index")
-    keys = (index, sums.c.state_type, sums.c.state_name)
+        wanted.append(form.column(sums.c.state_type).in_(states))
+    keys = (grid.index(sums.c.minute * MINUTE).label("index"), sums.c.state_type, sums.c.state_name)
     totals = (sa.func.sum(sums.c[name]).label(name) for name in ("n", "run_time", "lateness"))
-    return sa.select(*keys, *totals).where(*wanted).group_by(*keys)
+    return sums, sa.select(*keys, *totals).group_by(*keys), wanted
+
+
+def _from_hours(
+    reader: Reader, kind: Kind, asked: _Asked, grid: Grid, cut: list[int], states: list[int] | None
+) -> sa.Select[Any]:
+    """The hours that no edge cuts."""
+    sums, query, wanted = _from_sums(reader, kind, asked, grid, HOURLY, states)
+    low, high = -(-asked.low // HOUR) * 60, asked.high // HOUR * 60
+    whole = [sums.c.minute >= low, sums.c.minute < high, *([sums.c.minute.not_in(cut)] if cut else [])]
+    return query.where(*wanted, *whole)
 
 
 def _from_minutes(
+    reader: Reader, kind: Kind, asked: _Asked, grid: Grid, hours: list[int], cut: list[int], states: list[int] | None
+) -> sa.Select[Any]:
+    """Of the hours that are cut, the minutes that are not."""
+    sums, query, wanted = _from_sums(reader, kind, asked, grid, BY_MINUTE, states)
+    minute, begin = sums.c.minute, _begins(hours)
+    wanted += [minute >= begin.c.low, minute < begin.c.low + 60]
+    tested = form_of(reader).column(minute)
+    wanted += [tested >= -(-asked.low // MINUTE), tested < asked.high // MINUTE, *([tested.not_in(cut)] if cut else [])]
+    return query.select_from(begin.outerjoin(sums, sa.and_(*wanted)))
+
+
+def _from_ledger(
     reader: Reader, kind: Kind, asked: _Asked, grid: Grid, cut: list[int], states: list[int] | None, *, timed: bool
 ) -> sa.Select[Any]:
-    """The runs of some minutes, from the ledger: a look into the index for each."""
-    run, instant = kind.table, _instant(kind, asked.axis)
-    lows = [(minute * MINUTE,) for minute in cut]
-    minutes = sa.values(sa.column("low", sa.BigInteger), name="cut").data(lows).cte("cut")
+    """The runs of the minutes that are cut."""
+    run, instant, begin = kind.table, _instant(kind, asked.axis), _begins([minute * MINUTE for minute in cut])
     wanted = [*_tests(reader, kind, asked), *_within(reader, kind, asked)]
-    wanted += [instant >= minutes.c.low, instant < minutes.c.low + MINUTE]
+    wanted += [instant >= begin.c.low, instant < begin.c.low + MINUTE]
     if states is not None:
         wanted.append(form_of(reader).column(run.c.state_type).in_(states))
-    # an outer join, for SQLite would turn an inner one round and look for the minute of every run
-    found = minutes.outerjoin(run, sa.and_(*wanted))
-    return _summed(reader, kind, asked.axis, grid, timed=timed).select_from(found)
+    return _summed(reader, kind, asked.axis, grid, timed=timed).select_from(begin.outerjoin(run, sa.and_(*wanted)))
+
+
+def _begins(values: list[int]) -> sa.CTE:
+    """Some beginnings as a table, to which others are joined: by an outer join, for SQLite would turn an inner one round."""
+    return sa.values(sa.column("low", sa.BigInteger), name="begin").data([(value,) for value in values]).cte("begin")
 
 
 def _ledger(

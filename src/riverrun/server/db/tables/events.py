@@ -78,18 +78,20 @@ def _sums() -> list[Column[Any]]:
     ]
 
 
-#: how many runs of a kind are in a state, by minute; kept in step with the ledger (`server.runs.rollups`)
+#: how many runs of a kind are in a state, by minute and hour; kept in step with the ledger (`server.runs.rollups`)
 run_rollup = Table(
     "run_rollup",
     metadata,
     Column("workspace_id", SmallInteger, primary_key=True, autoincrement=False),
-    #: wire.journal.FLOW_RUN or TASK_RUN, by expected start; those plus 2, by start
+    #: wire.journal.FLOW_RUN or TASK_RUN, plus `rollups.STARTED`, plus `rollups.HOURLY`
     Column("kind", SmallInteger, primary_key=True, autoincrement=False),
+    #: 0: of all flows
+    Column("flow_key", Key, primary_key=True, autoincrement=False),
+    #: the minute, or the first one of the hour
     Column("minute", Key, primary_key=True, autoincrement=False),
     Column("state_type", SmallInteger, primary_key=True, autoincrement=False),
     #: empty where it is the type's own
     Column("state_name", Text, primary_key=True),
-    Column("flow_key", Key, primary_key=True, autoincrement=False),
     Column("n", Key, nullable=False),
     *_sums(),
     sqlite_with_rowid=False,
