@@ -31,6 +31,7 @@ NOUNS = (
     "runs.flow_run_routes",
     "runs.reading_routes",
     "runs.task_run_routes",
+    "task_workers",
     "runs.ui_routes",
     "searches",
     "variables",

@@ -35,7 +35,8 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 
-_encode = msgspec.json.Encoder(enc_hook=_plain).encode
+#: a value as JSON
+encode = msgspec.json.Encoder(enc_hook=_plain).encode
 
 
 class Edge:
@@ -208,7 +209,7 @@ def _encoded(route: Route, result: Any) -> tuple[int, bytes | AsyncIterator[byte
         result = result.value
     if status == 204:
         return status, b"", headers, media
-    return status, result if media != "application/json" else _encode(result), headers, media
+    return status, result if media != "application/json" else encode(result), headers, media
 
 
 def _refusal(error: Exception, request_id: Any, scope: Scope) -> tuple[int, bytes, dict[str, str], str]:
@@ -219,7 +220,7 @@ def _refusal(error: Exception, request_id: Any, scope: Scope) -> tuple[int, byte
         log.error("Request %s, %s %s, failed.", request_id, scope["method"], scope["path"], exc_info=error)
         answer = 500, {"exception_message": "Internal Server Error", "request_id": str(request_id)}, {}
     status, body, headers = answer
-    return status, _encode(body), dict(headers), "application/json"
+    return status, encode(body), dict(headers), "application/json"
 
 
 async def _respond(

@@ -29,9 +29,11 @@ from riverrun.server.db.tables.runs import (
     journal_writer,
     log,
     run_fence,
+    task_delivery,
     task_run,
     task_run_state,
     task_run_tag,
+    task_subscription,
 )
 from riverrun.server.db.tables.work import (
     deployment,
@@ -76,9 +78,11 @@ __all__ = [
     "saved_search",
     "slot",
     "slot_waiter",
+    "task_delivery",
     "task_run",
     "task_run_state",
     "task_run_tag",
+    "task_subscription",
     "variable",
     "work_pool",
     "work_queue",

@@ -217,6 +217,14 @@ _partial(
     task_run.c.expected_start_time,
     where=task_run.c.state_name.is_not(None),
 )
+#: background tasks that wait for a worker
+_partial(
+    "ix_task_run_waiting",
+    task_run.c.workspace_id,
+    task_run.c.task_key,
+    task_run.c.next_scheduled_start_time,
+    where=sa.and_(task_run.c.requested == 1, task_run.c.next_scheduled_start_time.is_not(None)),
+)
 
 
 def _states_of(run: str) -> Table:
@@ -333,4 +341,30 @@ run_fence = Table(
     #: the journal that is shut out
     Column("writer_key", Integer, nullable=False),
     UniqueConstraint("writer_key", "run_key"),
+)
+
+#: sockets that take background tasks; one that is silent for long has gone
+task_subscription = Table(
+    "task_subscription",
+    metadata,
+    Column("key", Integer, primary_key=True, autoincrement=True),
+    Column("workspace_id", SmallInteger, nullable=False),
+    #: what the worker calls itself
+    Column("client_id", Text, nullable=False),
+    #: JSON
+    Column("task_keys", Text, nullable=False),
+    Column("seen", Micros, nullable=False),
+    Column("until", Micros, nullable=False, index=True),
+    #: 1 when the socket is closed; what it had acknowledged is still its own until `until`
+    Column("gone", SmallInteger, nullable=False),
+)
+
+#: which task run was handed to whom; it counts while the run is in that state and the subscription lives
+task_delivery = Table(
+    "task_delivery",
+    metadata,
+    Column("run_key", Key, primary_key=True, autoincrement=False),
+    Column("state_seq", Integer, nullable=False),
+    Column("subscription_key", Integer, nullable=False, index=True),
+    Column("acknowledged", SmallInteger, nullable=False),
 )

@@ -1,0 +1,1 @@
+"""Background tasks: handed to the workers that serve them."""
