@@ -127,7 +127,8 @@ class TaskWorker:
     def _serve_connection(self, until: float | None) -> None:
         from websockets.sync.client import connect
 
-        with connect(sockets.socket_url(ensure_api_url(), _PATH), **sockets.options()) as connection:
+        url = sockets.socket_url(ensure_api_url(), _PATH)
+        with connect(url, **sockets.options(url)) as connection:
             connection.send(sockets.auth_message())
             sockets.check_auth(connection.recv(timeout=settings().api_request_timeout or None))
             subscription = {"type": "subscribe", "keys": sorted(self._by_key), "client_id": self.client_id}
