@@ -170,3 +170,21 @@ def test_forked_children_ship_their_own(place: Place) -> None:
     assert script.ended() == 0, script.lines
     until(lambda: len(place.task_runs(run_id)) == 5)
     until(lambda: {run["state_name"] for run in place.task_runs(run_id)} == {"Completed"})
+
+
+def test_a_process_that_is_told_to_end_tells_its_server_first(place: Place) -> None:
+    """A remote server: it cannot read what lies on this machine's disk."""
+    assert place.server is not None
+    elsewhere = Place(place.path / "elsewhere", f"{place.server.url}/api")
+    elsewhere.path.mkdir()
+    try:
+        script = elsewhere.start(MANY, "100000", "0.01")
+        run_id = script.said()
+        while script.said() != "done 5":
+            pass
+        script.process.terminate()
+        assert script.ended() == -signal.SIGTERM
+        assert place.states(run_id) == ["Pending", "Running", "Crashed"]
+        assert not list((elsewhere.home / "journal").iterdir())
+    finally:
+        elsewhere.close()

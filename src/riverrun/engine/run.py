@@ -61,4 +61,5 @@ def _hand_on(life: "TaskRunLife | FlowRunLife") -> None:
     """A SIGTERM that ended the run is raised inside the guard, which hands it on to the handler before ours."""
     interrupt = life.interrupt
     if interrupt is not None and ends_process(interrupt):
+        journal.close()  # the process may die of it without a further word
         raise interrupt
