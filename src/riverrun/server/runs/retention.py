@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from riverrun.base.clock import now, to_micros
 from riverrun.base.errors import ObjectNotFound
 from riverrun.server.db.engine import Database
+from riverrun.server.db.filters import form_of
 from riverrun.server.db.names import index_key
 from riverrun.server.db.scope import Scope
 from riverrun.server.db.tables import (
@@ -55,7 +56,7 @@ def delete_some(transaction: Transaction, flow_run_id: UUID) -> bool:
 
 def delete_never_run(transaction: Transaction, conditions: list[sa.ColumnElement[bool]]) -> int:
     """Delete some of the flow runs for which the conditions hold, among them that they never ran; returns how many."""
-    mine = _FLOW_RUNS.where(flow_run.c.workspace_id == transaction.workspace, *conditions)
+    mine = _FLOW_RUNS.where(form_of(transaction).mine(flow_run), *conditions)
     rows = transaction.rows(mine.limit(BATCH_RUNS).with_for_update())
     if rows:
         _delete_runs(transaction, (flow_run, flow_run_state, flow_run_tag), rows, FLOW_RUN)

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from riverrun.base.clock import from_micros, to_micros
 from riverrun.server.db import tables as t
+from riverrun.server.db.filters import form_of
 from riverrun.server.db.names import index_key
 from riverrun.server.db.units import Reader
 from riverrun.server.runs.queries import FLOW_RUN
@@ -44,7 +45,8 @@ def runs(
     if limit <= 0:
         return []
     due = _RUN.next_scheduled_start_time.is_not(None)  # what the index on deployments holds
-    window = [_RUN.workspace_id == reader.workspace, _RUN.state_type == _SCHEDULED, due, _FREE, *conditions]
+    # the workspace is only tested: its index of scheduled runs has those of everybody
+    window = [form_of(reader).mine(t.flow_run), _RUN.state_type == _SCHEDULED, due, _FREE, *conditions]
     if before is not None:
         window.append(_RUN.next_scheduled_start_time <= to_micros(before))
     if after is not None:
