@@ -100,7 +100,10 @@ class Place:
         return file
 
     def start(self, source: str, *arguments: str, **variables: str) -> Script:
-        script = Script(self.write(source), self.variables | variables, arguments)
+        return self.keep(Script(self.write(source), self.variables | variables, arguments))
+
+    def keep(self, script: Script) -> Script:
+        """End it with the test."""
         self._scripts.append(script)
         return script
 

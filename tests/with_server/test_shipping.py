@@ -167,7 +167,7 @@ def test_forked_children_ship_their_own(place: Place) -> None:
         """
     )
     run_id = script.said()
-    assert script.ended() == 0, script.lines
+    assert script.ended() == 0, "\n".join(script.lines)
     until(lambda: len(place.task_runs(run_id)) == 5)
     until(lambda: {run["state_name"] for run in place.task_runs(run_id)} == {"Completed"})
 

@@ -86,7 +86,7 @@ def as_input(kind: str, run_id: bytes | None, name: str | None) -> RunInput:
 def store_parameters(task: "Task[..., Any]", parameters: dict[str, Any], wait_for: Iterable[Any] | None) -> UUID:
     """Keep what the run is called with; the id under which it lies. Raises SerializationError."""
     identifier = uuid4()
-    store = ResultStore().update_for_task(task)
+    store = ResultStore().for_task(task)
     context = {name: value for name, value in serialize_context().items() if name != "settings_context"}
     called = {"parameters": parameters, "wait_for": list(wait_for or ()), "context": context}
     metadata = ResultRecordMetadata(storage_key=str(identifier), serializer=store.serializer)
@@ -97,7 +97,7 @@ def store_parameters(task: "Task[..., Any]", parameters: dict[str, Any], wait_fo
 
 def read_parameters(task: "Task[..., Any]", identifier: UUID) -> dict[str, Any]:
     """What `store_parameters` kept. Raises what the storage raises."""
-    store = ResultStore().update_for_task(task)
+    store = ResultStore().for_task(task)
     called: dict[str, Any] = ResultRecord.deserialize(
         read_from(store.result_storage, f"parameters/{identifier}")
     ).result
