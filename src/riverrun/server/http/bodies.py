@@ -21,8 +21,19 @@ _PATH_PART = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 _INT64 = 2**63
 
 
-def decoder(kind: Any) -> Callable[[bytes], Any]:
-    """A function that makes a value of `kind` of a body; it raises InvalidRequest."""
+#: an escape in a JSON string: a pair of surrogates, one without its other half, NUL, anything else
+_ESCAPE = re.compile(
+    rb"(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|(\\u0000)|(\\.)",
+    re.DOTALL,
+)
+
+
+def decoder(kind: Any, *, mend: bool = False) -> Callable[[bytes], Any]:
+    """A function that makes a value of `kind` of a body; it raises InvalidRequest.
+
+    What no database holds in a text (NUL, half a pair of surrogates) is refused; with `mend` a sign takes its place, for
+    what running code has made: its messages and documents must not get lost by a character.
+    """
     decode = msgspec.json.Decoder(kind, strict=False).decode
     # a request without a body is one with no field set, where the body is an object
     empty = b"{}" if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else b"null"
@@ -31,6 +42,8 @@ def decoder(kind: Any) -> Callable[[bytes], Any]:
 
     def decode_body(body: bytes) -> Any:
         check(body)
+        if b"\\u0000" in body or (mend and (b"\\ud" in body or b"\\uD" in body)):
+            body = _ESCAPE.sub(_mended if mend else _without_nul, body)
         try:
             return decode(body or empty)
         except msgspec.ValidationError as error:
@@ -56,8 +69,19 @@ def _without_nulls(body: bytes) -> bytes | None:
     return msgspec.json.encode({name: value for name, value in fields.items() if value is not None})
 
 
+def _mended(escape: re.Match[bytes]) -> bytes:
+    _pair, half, nul, _other = escape.groups()
+    return b"\\ufffd" if half else b"\\u2400" if nul else escape[0]
+
+
+def _without_nul(escape: re.Match[bytes]) -> bytes:
+    if escape[3]:
+        raise InvalidRequest(("body",), "NUL characters are not allowed.")
+    return escape[0]
+
+
 def check(body: bytes) -> None:
-    """Refuse what no handler may get: deep nesting, numbers that no column holds, NUL characters."""
+    """Refuse what no handler may get: deep nesting, numbers that no column holds."""
     if len(body) > MAX_BYTES:
         raise HTTPError(413, f"The body has {len(body):,} bytes; at most {MAX_BYTES:,} are taken.")
     if is_too_deep(body):

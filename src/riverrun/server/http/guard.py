@@ -7,6 +7,7 @@ a name of this machine, and requests that change something must not come from an
 
 import re
 import sqlite3
+import sys
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -99,13 +100,25 @@ def check_version(headers: dict[str, str]) -> None:
 def answer_to_database(error: BaseException) -> tuple[int, Any, dict[str, str]] | None:
     """A status for an error of the database: a refused value is the request's fault, a full or lost database is not."""
     cause = getattr(error, "orig", None) or error
+    # of the driver's own cursors, whose errors SQLAlchemy does not wrap
+    psycopg = sys.modules.get("psycopg")
     if isinstance(error, sa.exc.IntegrityError) or isinstance(cause, sqlite3.IntegrityError):
         return 409, {"detail": "This collides with something that is already there."}, {}
-    if isinstance(error, sa.exc.DataError) or isinstance(cause, OverflowError | UnicodeError):
+    refused = isinstance(cause, OverflowError | UnicodeError) or _is_refused_by_driver(error, cause)
+    if refused or isinstance(error, sa.exc.DataError):
         return 422, {"detail": f"The database does not take a value: {_first_line(cause)}"}, {}
+    if isinstance(error, sa.exc.ProgrammingError) or getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
+        return None  # a statement of ours is wrong: trying again would not help
     if isinstance(error, sa.exc.DatabaseError) or isinstance(cause, sqlite3.Error):
         return 503, {"exception_message": "Service Unavailable", "detail": _first_line(cause)}, {"Retry-After": "1"}
+    if psycopg is not None and isinstance(error, psycopg.Error):
+        return answer_to_database(sa.exc.DBAPIError.instance("", {}, error, psycopg.Error))
     return None
+
+
+def _is_refused_by_driver(error: BaseException, cause: BaseException) -> bool:
+    """Whether psycopg itself did not take a value; errors of the server have an SQLSTATE."""
+    return isinstance(error, sa.exc.ProgrammingError) and getattr(cause, "sqlstate", "") is None
 
 
 def _first_line(error: BaseException) -> str:

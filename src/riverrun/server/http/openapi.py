@@ -162,7 +162,9 @@ def _may_be_left_out(kind: Any, schemas: dict[int, Any]) -> bool:
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return not any(field.required for field in msgspec.structs.fields(kind))
     schema = schemas[id(kind)]
-    return not schema or schema.get("type") == "null" or any(one.get("type") == "null" for one in schema.get("anyOf", ()))
+    return (
+        not schema or schema.get("type") == "null" or any(one.get("type") == "null" for one in schema.get("anyOf", ()))
+    )
 
 
 def _parameter(parameter: Parameter, schemas: dict[int, Any]) -> dict[str, Any]:

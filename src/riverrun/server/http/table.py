@@ -112,6 +112,8 @@ class Route(Struct, kw_only=True):
         return values
 
 
+#: tags of the operations that take what running code has made
+_MENDED = frozenset({"Artifacts", "Events", "Flow Runs", "Logs", "Task Runs"})
 _KINDS: dict[Any, Kind] = {Reader: "read", Transaction: "write", Call: "async"}
 
 
@@ -163,7 +165,7 @@ def _route(method: str, path: str, handler: Handler, permission: str, tag: str, 
     for parameter in rest:
         if parameter.name == "body":
             options.setdefault("body", parameter.annotation)
-            options["decode"] = bodies.decoder(parameter.annotation)
+            options["decode"] = bodies.decoder(parameter.annotation, mend=tag in _MENDED)
         elif parameter.name == "raw_body":
             options["takes_raw"] = True
         else:
