@@ -12,7 +12,7 @@ ARGS ?=
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test test-fast test-lowest check fmt bench lock clean
+.PHONY: help demo dev test test-fast test-lowest check fmt bench fuzz lock clean
 
 help: ## what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1mmake %-12s\033[0m %s\n", $$1, $$2}' Makefile
@@ -53,6 +53,9 @@ fmt: $(READY) ## format, and mend what can be mended
 
 bench: $(READY) ## every figure beside its budget (PEER=1: beside Prefect's too; ARGS="import task" for some)
 	@$(BIN)/python -m bench.run $(if $(PEER),--peer) $(ARGS)
+
+fuzz: $(READY) ## bad requests by the ten thousand: no 5xx (ARGS="--database sqlite --quick")
+	@$(BIN)/python scripts/fuzz.py $(ARGS)
 
 lock: $(READY) ## write the lock files anew (ARGS=--upgrade: newest versions allowed)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/lock $(ARGS)
