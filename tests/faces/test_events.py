@@ -1,5 +1,6 @@
 """Events: what is sent, what the run around adds, and that sending never stops a flow."""
 
+import asyncio
 import threading
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -173,3 +174,21 @@ def test_specifications(specification, matches):
     assert ResourceSpecification(specification).matches(X) is matches
     assert ResourceSpecification(specification).includes([X]) is matches
     assert ResourceSpecification({"prefect.resource.id": "x.*"}).matches_every_resource_of_kind("x")
+
+
+def test_a_client_and_a_subscriber(server):
+    """What one sends, the other gets."""
+    from riverrun.events import get_events_client, get_events_subscriber
+
+    async def main():
+        wanted = {"event": {"prefix": ["face."]}}
+        async with get_events_subscriber(filter=wanted) as events, get_events_client() as client:
+            following = asyncio.ensure_future(anext(events))
+            while not following.done():  # the subscription stands some time after it was asked for
+                await client.emit(Event(event="face.sent", resource=X))
+                await asyncio.wait([following], timeout=0.1)
+            return following.result()
+
+    received = asyncio.run(main())
+    assert (received.event, received.resource.id) == ("face.sent", "x.1")
+    assert received.received >= received.occurred

@@ -3,19 +3,31 @@
 from typing import TYPE_CHECKING, Any
 
 _HOMES = {
-    "Event": "riverrun.events.schemas",
-    "ReceivedEvent": "riverrun.events.schemas",
-    "RelatedResource": "riverrun.events.schemas",
-    "Resource": "riverrun.events.schemas",
-    "ResourceSpecification": "riverrun.events.schemas",
+    "Event": "riverrun.events.schemas.events",
+    "ReceivedEvent": "riverrun.events.schemas.events",
+    "RelatedResource": "riverrun.events.schemas.events",
+    "Resource": "riverrun.events.schemas.events",
+    "ResourceSpecification": "riverrun.events.schemas.events",
     "emit_event": "riverrun.events.emit",
+    "get_events_client": "riverrun.events.clients",
+    "get_events_subscriber": "riverrun.events.clients",
 }
 
-__all__ = ["Event", "ReceivedEvent", "RelatedResource", "Resource", "ResourceSpecification", "emit_event"]
+__all__ = [
+    "Event",
+    "ReceivedEvent",
+    "RelatedResource",
+    "Resource",
+    "ResourceSpecification",
+    "emit_event",
+    "get_events_client",
+    "get_events_subscriber",
+]
 
 if TYPE_CHECKING:
+    from riverrun.events.clients import get_events_client, get_events_subscriber
     from riverrun.events.emit import emit_event
-    from riverrun.events.schemas import Event, ReceivedEvent, RelatedResource, Resource, ResourceSpecification
+    from riverrun.events.schemas.events import Event, ReceivedEvent, RelatedResource, Resource, ResourceSpecification
 
 
 def __getattr__(name: str) -> Any:

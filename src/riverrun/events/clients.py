@@ -1,66 +1,41 @@
-"""Clients for the streams of events, under the names that users import."""
+"""Sending events and following them, under the names that users import. For events of a run, `emit_event` is enough."""
 
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from riverrun.base.errors import MissingContextError
 from riverrun.client.calls.events import create_events
 from riverrun.client.http import asend
 from riverrun.client.sockets import AsyncSubscriber, asubscribe_events
-from riverrun.events.schemas import Event, ReceivedEvent
+from riverrun.events.schemas.events import Event, ReceivedEvent
 from riverrun.wire.filters import EventFilter
 
-__all__ = [
-    "EventsClient",
-    "PrefectEventSubscriber",
-    "PrefectEventsClient",
-    "get_events_client",
-    "get_events_subscriber",
-]
-
-PrefectEventSubscriber = AsyncSubscriber
+__all__ = ["EventsClient", "get_events_client", "get_events_subscriber"]
 
 
 class EventsClient:
-    """Sends events one by one: `async with get_events_client() as client: await client.emit(event)`.
-
-    `emit` comes back when the server has the event. `emit_event` is for those who do not want to wait.
-    """
-
-    def __init__(self) -> None:
-        self._open = False
+    """Sends events, each before `emit` comes back: `async with get_events_client() as client: await client.emit(event)`."""
 
     async def __aenter__(self) -> Self:
-        self._open = True
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._open = False
+        pass
 
     async def emit(self, event: Event) -> None:
         """Send an event."""
-        if not self._open:
-            raise MissingContextError("The client of events is not open: use it in an `async with` block")
         await asend(create_events([event]))
 
 
-PrefectEventsClient = EventsClient
-
-
-def get_events_client(**_ignored: Any) -> EventsClient:
-    """A client that sends events."""
+def get_events_client(**_options: Any) -> EventsClient:
+    """A client that sends events. Options of the peer's client are taken and have no effect."""
     return EventsClient()
 
 
 def get_events_subscriber(
-    filter: EventFilter | None = None, reconnection_attempts: int = 10, reconnect_on_clean_close: bool = False
+    filter: EventFilter | Mapping[str, Any] | None = None, **_options: Any
 ) -> AsyncSubscriber[ReceivedEvent]:
-    """The events that pass the filter, as they come: `async with ... as subscriber: async for event in subscriber`."""
-    return asubscribe_events(
-        filter,
-        ReceivedEvent,
-        reconnection_attempts=reconnection_attempts,
-        reconnect_on_clean_close=reconnect_on_clean_close,
-    )
+    """The events that pass a filter, as they come: `async with get_events_subscriber() as events: async for each in events`."""
+    return asubscribe_events(filter, ReceivedEvent)

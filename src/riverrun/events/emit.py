@@ -21,7 +21,7 @@ from riverrun.base.errors import EventTooLarge, RiverrunError, UnavailableError
 from riverrun.base.ids import uuid7
 from riverrun.client.location import api_url
 from riverrun.context import FlowRunContext, TaskRunContext
-from riverrun.events.schemas import RESOURCE_ID, RESOURCE_NAME, RESOURCE_ROLE, Event, RelatedResource
+from riverrun.events.schemas.events import RESOURCE_ID, RESOURCE_NAME, RESOURCE_ROLE, Event, RelatedResource
 
 LARGEST = 1_500_000
 MOST_WAITING = 10_000

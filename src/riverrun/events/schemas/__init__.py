@@ -1,0 +1,1 @@
+"""What events are made of, under the paths that users import."""
