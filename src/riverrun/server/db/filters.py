@@ -40,6 +40,8 @@ Table = sa.FromClause
 LED_BY_WORKSPACE = frozenset(
     ("name", "state", "start_time", "end_time", "expected_start_time", "next_scheduled_start_time")
 )
+#: flow runs by which flows and deployments are found
+_FEW = 2_000
 _SMALL = ("flow", "deployment", "work_pool", "work_queue")
 _CODES_BY_NAME = {name: TYPE_CODES[kind] for kind, name in DEFAULT_NAMES.items()}
 
@@ -81,6 +83,8 @@ class Form(Struct, frozen=True):
     sqlite: bool
     workspace: int
     drive: bool = False
+    #: so few flow runs are left by the filters on runs that their owners are found by them
+    few: bool = False
 
     def column(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
         """The column; where it only tests, in a way that no index is chosen for it."""
@@ -100,8 +104,19 @@ def form_of(reader: Reader) -> Form:
 def conditions_for(reader: Reader, entity: str, filters: Filters) -> list[Condition]:
     """The conditions of a query on the table of `entity`."""
     table, form = TABLES[entity], form_of(reader)
+    if form.sqlite and entity in ("flow", "deployment"):
+        form = msgspec.structs.replace(form, few=_few_runs(reader, form.driving(), filters))
     found = [condition for _, condition in terms(form, entity, table, filters)]
     return [table.c.workspace_id == reader.workspace, *found]
+
+
+def _few_runs(reader: Reader, form: Form, filters: Filters) -> bool:
+    run = t.flow_run.alias()
+    wanted = owned(form, "flow_run", run, Filters(flow_runs=filters.flow_runs, task_runs=filters.task_runs))
+    if wanted is None:
+        return False
+    some = sa.select(sa.literal_column("1")).select_from(run).where(wanted).limit(_FEW + 1).subquery()
+    return bool(reader.scalar(sa.select(sa.func.count()).select_from(some)) <= _FEW)
 
 
 def terms(form: Form, entity: str, table: Table, filters: Filters) -> Iterator[tuple[str, Condition]]:
@@ -156,11 +171,19 @@ def _flow_run_named(run: Table, form: Form, value: Any) -> Condition | None:
             sa.or_(*(paging.named(run, name) for name in names)) if form.drive and names else run.c.name.in_(names)
         )
     if value.like_:
-        # the index has the beginnings of names: only names longer than that are looked at in their rows
-        beginning = paging.beginning(run)
-        whole = sa.and_(sa.func.length(beginning) == t.NAME_PREFIX, contains(run.c.name, value.like_))
-        conditions.append(sa.or_(contains(beginning, value.like_), whole))
+        conditions.append(_flow_run_named_like(run, form, value.like_))
     return joined(conditions)
+
+
+def _flow_run_named_like(run: Table, form: Form, text: str) -> Condition:
+    """Flow runs whose name contains the text: only names longer than what their index holds are read in full."""
+    if not form.sqlite:
+        return contains(run.c.name, text)
+    # LIKE of SQLite does not look at the case; the comparison with nothing makes it choose the index
+    beginning = paging.beginning(run)
+    whole = sa.and_(sa.func.length(beginning) == t.NAME_PREFIX, run.c.name.contains(text, autoescape=True))
+    found = sa.or_(beginning.contains(text, autoescape=True), whole)
+    return sa.and_(beginning >= sa.literal_column("''"), found) if form.drive else found
 
 
 def has_tag(tags: sa.ColumnElement[Any], form: Form, tag: str) -> Condition:
@@ -455,9 +478,11 @@ def _having_runs(form: Form, column: str, owner: Table, key: str, filters: Filte
     """Flows or deployments with a run that the filters on flow runs and task runs leave."""
     run = t.flow_run.alias()
     mine = Filters(flow_runs=filters.flow_runs, task_runs=filters.task_runs)
-    condition = owned(form, "flow_run", run, mine)
+    condition = owned(form.driving() if form.few else form, "flow_run", run, mine)
     if condition is None:
         return None
+    if form.few:
+        return owner.c[key].in_(sa.select(run.c[column]).where(condition))
     return sa.exists().where(run.c[column] == owner.c[key], condition).correlate(owner)
 
 

@@ -27,9 +27,11 @@ from riverrun.wire.states import TYPE_CODES
 from riverrun.wire.task_runs import TaskRunResponse
 
 #: entries of an index up to which rows are found by it and sorted
-RARE = 5_000
+RARE = 10_000
 #: first rows of so many values are merged
 _MERGED = 50
+#: runs found by a part of their name up to which they are sorted
+_NAMED = 500
 
 
 class Order(Struct, frozen=True):
@@ -165,6 +167,8 @@ def _page(reader: Reader, kind: Kind, filters: Filters, order: Order, size: int,
     if branches == []:
         return None
     if form.sqlite and tests.keys() - {along, order.term}:
+        if _is_searched(kind, filters) and not _search(reader, kind, drives):
+            return None
         name, number = _rarest(reader, kind, drives)
         if number == 0:
             return None
@@ -266,8 +270,31 @@ def _owner_keys(reader: Reader, kind: Kind, filters: Filters, owner: str) -> tup
     return column, [row.key for row in reader.rows(query)]
 
 
+def _is_searched(kind: Kind, filters: Filters) -> bool:
+    """Whether flow runs are looked for by a part of their name."""
+    own = filters.flow_runs
+    return kind is FLOW_RUNS and own is not None and own.name is not None and bool(own.name.like_)
+
+
+def _search(reader: Reader, kind: Kind, drives: dict[str, Condition]) -> bool:
+    """Look for names in their index, once: few runs of such a name then drive by their keys. False when there are none.
+
+    Where there are many, the order is walked instead.
+    """
+    wanted = drives.pop("name", None)
+    if wanted is None:
+        return True
+    mine = form_of(reader).driving().mine(kind.table)
+    keys = [row.key for row in reader.rows(sa.select(kind.table.c.key).where(mine, wanted).limit(_NAMED + 1))]
+    if 0 < len(keys) <= _NAMED:
+        drives["key"] = kind.table.c.key.in_(keys)
+    return bool(keys)
+
+
 def _rarest(reader: Reader, kind: Kind, drives: Mapping[str, Condition]) -> tuple[str, int]:
     """The term that the fewest rows have, of those that an index answers, and their number (at most RARE + 1)."""
+    if "key" in drives:
+        return "key", 1
     names = [name for name in kind.drivers if name in drives]
     if not names:
         return "", RARE + 1
