@@ -145,6 +145,23 @@ def test_events(cli, server):
     assert UUID(err.strip().rpartition(" ")[2].rstrip("."))
 
 
+def test_events_are_watched(server):
+    from riverrun.client.calls.events import create_events
+    from riverrun.client.http import send
+    from riverrun.events import Event
+
+    command = [sys.executable, "-m", "riverrun", "event", "stream", "--run-once", "--format", "text"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as watching:
+        while watching.poll() is None:
+            send(create_events([Event(event="watched", resource={"prefect.resource.id": "x.1"})]))
+            try:
+                watching.wait(0.1)
+            except subprocess.TimeoutExpired:
+                continue
+        assert watching.returncode == 0
+        assert watching.stdout.read().split()[1:] == ["watched", "x.1"]
+
+
 def test_questions_are_asked_where_somebody_sits(cli, server, monkeypatch):
     cli("variable", "set", "kept", "1")
     monkeypatch.setenv("RIVERRUN_CLI_PROMPT", "true")

@@ -49,6 +49,7 @@ def names_of(tags: list[str]) -> tuple[str, ...]:
 def _remember(names: tuple[str, ...]) -> None:
     if len(_unlimited) >= _MOST_REMEMBERED:
         _unlimited.clear()
+        _asking.clear()
     _unlimited[names] = monotonic() + _REMEMBERED_SECONDS
 
 
