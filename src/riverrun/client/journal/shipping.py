@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from riverrun.wire.presence import Presence
 
 _importing = threading.Lock()
+#: held by who makes the shipper; who finds it held need not
+_making = threading.Lock()
 _shipper: "Shipper | None" = None
 _swept = False
 
@@ -46,12 +48,20 @@ def is_elsewhere() -> bool:
 
 def ship(journal: Journal) -> None:
     """Ship this journal if there is a server; looks for one anew each time."""
-    global _shipper
-    if _shipper is not None and _shipper.journal is journal:
+    if (_shipper is not None and _shipper.journal is journal) or journal.closed:
         return
     where = target()
-    if where is None:
+    if where is None or not _making.acquire(blocking=False):
         return
+    try:
+        if _shipper is None or _shipper.journal is not journal:
+            _make(journal, where)
+    finally:
+        _making.release()
+
+
+def _make(journal: Journal, where: Target) -> None:
+    global _shipper
     from riverrun.client import presence
     from riverrun.client.journal.shipper import Shipper
 
@@ -157,6 +167,6 @@ def after_fork_in_parent() -> None:
 
 
 def after_fork_in_child() -> None:
-    global _importing, _shipper
-    _importing = threading.Lock()
+    global _importing, _making, _shipper
+    _importing, _making = threading.Lock(), threading.Lock()
     _shipper = None
