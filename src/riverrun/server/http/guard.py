@@ -29,6 +29,8 @@ RESPONSE_HEADERS = (
 )
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 _MINIMUM = (0, 8, 0)
+#: how SQLite's sentences about its limits begin; they have no code of their own
+_SQLITE_LIMITS = ("LIKE or GLOB pattern too complex", "too many SQL variables", "Expression tree is too large")
 
 
 def headers_of(scope: Any) -> dict[str, str]:
@@ -104,7 +106,9 @@ def answer_to_database(error: BaseException) -> tuple[int, Any, dict[str, str]] 
     psycopg = sys.modules.get("psycopg")
     if isinstance(error, sa.exc.IntegrityError) or isinstance(cause, sqlite3.IntegrityError):
         return 409, {"detail": "This collides with something that is already there."}, {}
-    refused = isinstance(cause, OverflowError | UnicodeError) or _is_refused_by_driver(error, cause)
+    refused = (
+        isinstance(cause, OverflowError | UnicodeError) or _is_refused_by_driver(error, cause) or _is_too_much(cause)
+    )
     if refused or isinstance(error, sa.exc.DataError):
         return 422, {"detail": f"The database does not take a value: {_first_line(cause)}"}, {}
     if isinstance(error, sa.exc.ProgrammingError) or getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
@@ -119,6 +123,13 @@ def answer_to_database(error: BaseException) -> tuple[int, Any, dict[str, str]] 
 def _is_refused_by_driver(error: BaseException, cause: BaseException) -> bool:
     """Whether psycopg itself did not take a value; errors of the server have an SQLSTATE."""
     return isinstance(error, sa.exc.ProgrammingError) and getattr(cause, "sqlstate", "") is None
+
+
+def _is_too_much(cause: BaseException) -> bool:
+    """Whether a value is longer, or there are more of them, than the database's limits allow."""
+    if (getattr(cause, "sqlstate", None) or "").startswith("54"):  # PostgreSQL: program limit exceeded
+        return True
+    return getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR and str(cause).startswith(_SQLITE_LIMITS)
 
 
 def _first_line(error: BaseException) -> str:
