@@ -158,14 +158,15 @@ def _of_state(kind: int, row: Any, state: Any, before: Any, run_count: int) -> R
         "from": None if before is None else TYPES_BY_CODE[before.type].value,
         "to": resource["prefect.state-type"],
     }
-    payload = {
-        "intended": intended,
-        "initial_state": None if before is None else _told(before),
-        "validated_state": _told(state),
-    }
+    payload: dict[str, Any] = {"intended": intended}
     try:
         related = _related(kind, row)
+        told = _told if kind == FLOW_RUN else _told_in_full
+        payload["initial_state"] = None if before is None else told(before)
+        payload["validated_state"] = told(state)
         if kind == TASK_RUN:
+            # who waits for a task's result takes it from here
+            payload["validated_state"]["data"] = _json(state.data) if state.data else None
             # a subflow's task run, and the first state of a background task, are the server's
             mine = row.requested and (row.flow_run_key is not None or state.seq == 1)
             resource["prefect.orchestration"] = "server" if mine else "client"
@@ -194,6 +195,16 @@ def _told(state: Any) -> dict[str, Any]:
         details = _json(state.details) if state.details else {}
         told["pause_reschedule"] = str(bool(details.get("pause_reschedule"))).lower()
     return told
+
+
+def _told_in_full(state: Any) -> dict[str, Any]:
+    kind = TYPES_BY_CODE[state.type]
+    return {
+        "type": kind.value,
+        "name": state.name or DEFAULT_NAMES[kind],
+        "message": None if state.message is None else state.message[:_MESSAGE],
+        "state_details": _json(state.details) if state.details else {},
+    }
 
 
 def _related(kind: int, row: Any) -> list[Labels]:
