@@ -6,8 +6,15 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from riverrun.base.errors import DeniedError
+from riverrun.server.blocks import documents, schemas, system
 from riverrun.server.db.engine import open_database
+from riverrun.server.db.schema import upgrade
 from riverrun.server.db.tables import block_document
+from riverrun.server.db.units import Caller
+from riverrun.server.store import Store
+from riverrun.server.vault import Vault
+from riverrun.wire.blocks import BlockDocumentCreate
 
 MASK = "********"
 
@@ -189,7 +196,10 @@ def test_blocks_inside_a_schema_are_known(api: httpx.Client) -> None:
     assert api.post("/block_schemas/", json=body).status_code == 409
     for strange in ([], {"b": 3}, {"b": {"block_type_slug": 1}}):
         body = {"fields": {"block_schema_references": strange, "x": uuid4().hex}, "block_type_id": inner["id"]}
-        assert api.post("/block_schemas/", json=body).status_code in (201, 422)
+        assert api.post("/block_schemas/", json=body).status_code == (422 if strange else 201)
+    for strange in ([], 3, {"Inner": 3}, {"Inner": []}):
+        body = {"fields": {**fields, "definitions": strange, "x": uuid4().hex}, "block_type_id": inner["id"]}
+        assert api.post("/block_schemas/", json=body).status_code == 409
 
 
 # -- documents --------------------------------------------------------------------------------------------------------------
@@ -377,6 +387,35 @@ def test_covered_secrets_that_come_back_change_nothing(api: httpx.Client) -> Non
         assert data_of(api, made, secrets=True) == {**DATA, "open": "new"}
     api.patch(path, json={"data": {"password": "changed"}})
     assert data_of(api, made, secrets=True)["password"] == "changed"
+
+
+def test_secrets_need_a_permission(fresh_store_url: str) -> None:
+    with open_database(fresh_store_url) as database:
+        upgrade(database)
+        store = Store(database, vault=Vault([bytes(32)]))
+        store.write_now(system.install)
+        kept = store.read_now(lambda reader: schemas.page(reader, None, 10, 0))
+        secret = next(one for one in kept if one.fields["block_type_slug"] == "secret")
+        assert secret.block_type_id is not None
+        body = BlockDocumentCreate(
+            name="s", data={"value": "v"}, block_schema_id=secret.id, block_type_id=secret.block_type_id
+        )
+        made = store.write_now(lambda unit: documents.create(unit, body))
+
+        def read(permissions: set[str], *, secrets: bool) -> Any:
+            caller = Caller(name="reader", permissions=frozenset(permissions))
+            found = store.read_now(
+                lambda reader: documents.answers(reader, [documents.find(reader, made.id)], secrets=secrets), caller
+            )
+            return found[0].data["value"]
+
+        try:
+            assert read({"blocks:read"}, secrets=False) == MASK
+            assert read({"blocks:read", "blocks:secrets"}, secrets=True) == "v"
+            with pytest.raises(DeniedError, match="blocks:secrets"):
+                read({"blocks:read"}, secrets=True)
+        finally:
+            store.close()
 
 
 def test_documents_stand_sealed_in_the_store(fresh_api: httpx.Client, fresh_store_url: str) -> None:

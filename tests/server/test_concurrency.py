@@ -176,6 +176,18 @@ def test_a_limit_keeps_its_slots_when_it_becomes_a_rate_and_back(api: httpx.Clie
     assert used(api, limit) == 3
 
 
+def test_numbers_at_the_edges_do_no_harm(api: httpx.Client) -> None:
+    for decay in (1e308, 5e-324, 1e-9):
+        limit = make(api, 1, slot_decay_per_second=decay)
+        assert take(api, limit).status_code == 200
+        assert take(api, limit).status_code in (200, 423)
+        body = {"names": [limit["name"]], "slots": 2**63 - 1, "occupancy_seconds": 1e308}
+        assert api.post(f"{V2}/decrement", json=body).status_code == 200
+    assert api.post(f"{V2}/increment", json={"names": ["x"] * 20_000, "slots": 1}).status_code == 200
+    many = [str(number) for number in range(20_000)]
+    assert api.post(f"{V2}/increment", json={"names": many, "slots": 1}).status_code == 422
+
+
 # -- leases -----------------------------------------------------------------------------------------------------------------
 
 

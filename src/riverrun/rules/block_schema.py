@@ -28,7 +28,10 @@ def checksum(schema: dict[str, Any], default: Callable[[Any], Any] | None = None
         kept = {
             name: definition
             for name, definition in definitions.items()
-            if name in named and definition and definition.get("block_type_slug") is None
+            if name in named
+            and isinstance(definition, dict)
+            and definition
+            and definition.get("block_type_slug") is None
         }
         if kept:
             fields["definitions"] = kept

@@ -143,7 +143,9 @@ def _register(
         raise ConflictError(f"The schema has blocks of the type {slug!r} inside, which is not registered.") from None
     if by_checksum(transaction, reference["block_schema_checksum"], None) is not None or depth > _DEEPEST:
         return
-    definitions = fields.get("definitions") or {}
+    definitions = fields.get("definitions")
+    if not isinstance(definitions, dict):
+        return
     for name in references_in(property_of):
         definition = definitions.get(name.removeprefix("#/definitions/"))
         if isinstance(definition, dict) and definition.get("block_type_slug") == slug:

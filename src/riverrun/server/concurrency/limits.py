@@ -15,6 +15,7 @@ from riverrun.server import notices
 from riverrun.server.concurrency import slots
 from riverrun.server.db.tables import concurrency_limit as table
 from riverrun.server.db.units import Reader, Transaction
+from riverrun.server.db.where import listed
 from riverrun.server.http.errors import InvalidRequest
 from riverrun.server.http.pages import short
 from riverrun.wire.concurrency import (
@@ -59,7 +60,7 @@ def get(reader: Reader, ref: UUID | str, *, lock: bool = False) -> Any:
 
 def named(transaction: Transaction, names: Collection[str]) -> list[Any]:
     """The limits with these names, locked, in the order of their keys."""
-    mine = sa.select(table).where(table.c.workspace_id == transaction.workspace, table.c.name.in_(set(names)))
+    mine = sa.select(table).where(table.c.workspace_id == transaction.workspace, table.c.name.in_(listed(set(names))))
     return transaction.rows(mine.order_by(table.c.key).with_for_update()) if names else []
 
 

@@ -281,7 +281,7 @@ def count_up(transaction: Transaction, row: Any, taken: float, now: int, denied:
 def pace(row: Any) -> float:
     """Seconds after which a limit has a slot again, as far as one can tell."""
     if row.slot_decay_per_second > 0:
-        return float(1 / row.slot_decay_per_second)
+        return max(float(1 / row.slot_decay_per_second), _TINY)
     return float(min(max(row.avg_slot_occupancy_seconds, SHORTEST), LONGEST))
 
 

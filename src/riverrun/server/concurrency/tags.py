@@ -14,6 +14,7 @@ from riverrun.base.errors import ObjectNotFound
 from riverrun.server.concurrency import acquire, limits, slots
 from riverrun.server.db.tables import slot
 from riverrun.server.db.units import Reader, Transaction
+from riverrun.server.db.where import listed
 from riverrun.server.http.errors import HTTPError
 from riverrun.server.http.table import Reply
 from riverrun.wire.concurrency import (
@@ -69,7 +70,7 @@ def reset(transaction: Transaction, tag: str, task_run_ids: Collection[UUID]) ->
     row = get(transaction, tag, lock=True)
     slots.give_back(transaction, slot.c.limit_key == row.key)
     now = slots.clock(transaction)
-    for task_run_id in task_run_ids:
+    for task_run_id in listed(task_run_ids):
         slots.occupy(transaction, [row], 1, now, lease=True, holder=(_KIND, task_run_id))
 
 

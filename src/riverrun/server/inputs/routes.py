@@ -12,6 +12,7 @@ from riverrun.base.ids import uuid7
 from riverrun.server.db.tables import flow_run
 from riverrun.server.db.tables import flow_run_input as table
 from riverrun.server.db.units import Reader, Transaction
+from riverrun.server.db.where import listed
 from riverrun.server.http.errors import InvalidRequest
 from riverrun.server.http.pages import short
 from riverrun.server.http.table import Reply, Routes
@@ -62,7 +63,7 @@ def filter_flow_run_input(reader: Reader, id: UUID, body: FlowRunsInputFilterBod
         raise InvalidRequest(("body", "limit"), f"The limit {body.limit:,} is not between 0 and {_MOST:,}.")
     query = sa.select(table).where(*_mine(reader, id), table.c.input_key.startswith(body.prefix, autoescape=True))
     if body.exclude_keys:
-        query = query.where(table.c.input_key.not_in(body.exclude_keys))
+        query = query.where(table.c.input_key.not_in(listed(body.exclude_keys)))
     return [_answer(row) for row in reader.rows(query.order_by(table.c.created, table.c.key).limit(body.limit))]
 
 
