@@ -8,8 +8,15 @@ import pytest
 from .sdk import SDK, import_module, riverrun_only, task
 
 NAMES = {
-    "": "allow_failure flow Flow get_run_logger State tags task Task Transaction unmapped",
+    "": "allow_failure flow Flow get_run_logger pause_flow_run resume_flow_run suspend_flow_run State tags task Task Transaction unmapped",
     "flows": "Flow flow load_flow_from_entrypoint",
+    "flow_runs": """apause_flow_run aresume_flow_run asuspend_flow_run pause_flow_run resume_flow_run suspend_flow_run
+        wait_for_flow_run""",
+    "input": """GetInputHandler Keyset RunInput create_flow_run_input delete_flow_run_input filter_flow_run_input
+        keyset_from_base_key keyset_from_paused_state read_flow_run_input run_input_subclass_from_type""",
+    "input.run_input": """AutomaticRunInput GetAutomaticInputHandler RunInput RunInputMetadata asend_input receive_input
+        send_input""",
+    "task_worker": "StopTaskWorker TaskWorker aserve serve",
     "tasks": "Task exponential_backoff task task_input_hash",
     "states": """AwaitingConcurrencySlot AwaitingRetry Cancelled Cancelling Completed Crashed Failed Late Paused Pending
         Retrying Running Scheduled State StateGroup Suspended aget_state_exception araise_state_exception
@@ -73,6 +80,22 @@ PARAMETERS = {
     ("tasks", "Task.map"): "args return_state wait_for deferred kwargs",
     ("tasks", "exponential_backoff"): "backoff_factor",
     ("tasks", "task_input_hash"): "context arguments",
+    ("tasks", "Task.apply_async"): "args kwargs wait_for dependencies",
+    ("tasks", "Task.delay"): "args kwargs",
+    ("task_worker", "TaskWorker"): "tasks limit",
+    ("task_worker", "serve"): "tasks limit status_server_port timeout",
+    ("flow_runs", "pause_flow_run"): "wait_for_input timeout poll_interval key",
+    ("flow_runs", "suspend_flow_run"): "wait_for_input flow_run_id timeout key",
+    ("flow_runs", "resume_flow_run"): "flow_run_id run_input",
+    ("flow_runs", "wait_for_flow_run"): "flow_run_id timeout poll_interval client log_states",
+    ("input.run_input", "RunInput.receive"): """timeout poll_interval raise_timeout_error exclude_keys key_prefix
+        flow_run_id""",
+    ("input.run_input", "RunInput.respond"): "run_input sender key_prefix",
+    ("input.run_input", "RunInput.send_to"): "flow_run_id sender key_prefix",
+    ("input.run_input", "RunInput.with_initial_data"): "description kwargs",
+    ("input.run_input", "receive_input"): """input_type timeout poll_interval raise_timeout_error exclude_keys key_prefix
+        flow_run_id with_metadata""",
+    ("input.run_input", "send_input"): "run_input flow_run_id sender key_prefix",
     ("futures", "PrefectFuture.result"): "timeout raise_on_failure",
     ("futures", "PrefectFuture.wait"): "timeout",
     ("futures", "PrefectFuture.add_done_callback"): "fn",

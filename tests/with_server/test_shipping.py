@@ -188,3 +188,23 @@ def test_a_process_that_is_told_to_end_tells_its_server_first(place: Place) -> N
         assert not list((elsewhere.home / "journal").iterdir())
     finally:
         elsewhere.close()
+
+
+def test_a_store_that_was_emptied_meanwhile(own_place: Place) -> None:
+    """What it had acknowledged is gone; it is told so, and gets the rest."""
+    script = own_place.start(MANY, "400", "0.01")
+    run_id = script.said()
+    while script.said() != "done 150":  # long enough for what was acknowledged to be noted
+        pass
+    assert own_place.server is not None
+    own_place.server.close()
+    for file in own_place.home.glob("riverrun.db*"):
+        file.unlink()
+    own_place.serve()
+    assert script.ended() == 0
+    until(lambda: own_place.state(run_id) == "Completed")
+    completed = [run for run in own_place.task_runs(run_id) if run["state_type"] == "COMPLETED"]
+    assert 200 < len(completed) < 400
+    lost = own_place.api.get("/find/lost").json()
+    assert lost[0]["first"] == 1
+    assert "store" in lost[0]["why"]
