@@ -116,6 +116,24 @@ def test_job_variables_fit_the_pool(api: httpx.Client, flow: str) -> None:
     )
 
 
+def test_job_variables_of_a_run_that_waits_can_be_changed(api: httpx.Client, flow: str) -> None:
+    api.post("/work_pools/", json={"name": "of waiting", "type": "process", "base_job_template": POOL})
+    made = _make(api, flow, work_pool_name="of waiting", job_variables={"image": "i"})
+    run = _run(api, made)
+
+    def change(run: dict, **variables) -> httpx.Response:
+        return api.patch(f"/flow_runs/{run['id']}", json={"job_variables": variables})
+
+    assert change(run, cpu=3).status_code == 204
+    assert api.get(f"/flow_runs/{run['id']}").json()["job_variables"] == {"cpu": 3}
+    refused = change(run, cpu="many")
+    assert (refused.status_code, "cpu" in refused.json()["detail"]) == (422, True)
+    assert change(_run(api, made, state={"type": "PENDING"}), cpu=3).status_code == 400
+    direct = api.post("/flow_runs/", json={"flow_id": flow, "state": {"type": "SCHEDULED"}}).json()
+    assert change(direct, cpu=3).status_code == 400
+    assert change({"id": uuid4()}, cpu=3).status_code == 404
+
+
 def test_what_is_wrong_is_said(api: httpx.Client, flow: str) -> None:
     assert api.get(f"/deployments/{uuid4()}").status_code == 404
     assert api.patch(f"/deployments/{uuid4()}", json={}).status_code == 404

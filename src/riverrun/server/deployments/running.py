@@ -10,12 +10,13 @@ from uuid import UUID
 from msgspec import Struct
 
 from riverrun.base.clock import now
-from riverrun.base.errors import RiverrunError
+from riverrun.base.errors import ObjectNotFound, RiverrunError
 from riverrun.server.db.json_text import from_text
-from riverrun.server.db.units import Caller, Transaction
+from riverrun.server.db.units import Caller, Reader, Transaction
 from riverrun.server.deployments import queries
 from riverrun.server.http.errors import HTTPError
 from riverrun.server.runs.creation import FlowRunFields, create_flow_run
+from riverrun.server.runs.queries import flow_run_answer
 from riverrun.server.store import Store
 from riverrun.server.templates.hydration import variable_names
 from riverrun.server.templates.settle import Outcome, Request, settle
@@ -61,6 +62,26 @@ async def prepare(store: Store, caller: Caller, row: Any, body: DeploymentFlowRu
             "work pool. Leave out work_queue_name.",
         )
     return Prepared(row, body, parameters)
+
+
+async def check_variables_of(store: Store, caller: Caller, flow_run_id: UUID, given: dict[str, Any]) -> None:
+    """Whether a run may get these job variables: one that waits, of a deployment, whose pool takes them. Raises HTTPError."""
+
+    def unit(reader: Reader) -> Any:
+        run = flow_run_answer(reader, flow_run_id)
+        if run.state_type is not StateType.SCHEDULED:
+            now = "no state" if run.state_type is None else f"the state {run.state_type.value}"
+            raise HTTPError(400, f"The flow run is in {now}; job variables can be changed while it is SCHEDULED.")
+        try:
+            return queries.find(reader, run.deployment_id) if run.deployment_id else None
+        except ObjectNotFound:
+            return None
+
+    row = await store.read(unit, caller)
+    if row is None:
+        raise HTTPError(400, "The flow run has no deployment, whose work pool would take job variables.")
+    own = from_text(row.job_variables, {})
+    await check_variables(from_text(row.pool_template, {}), own, given, what="updating flow run", required=True)
 
 
 async def settled_parameters(

@@ -8,6 +8,7 @@ from msgspec import Struct
 from riverrun.base.errors import ObjectNotFound
 from riverrun.server.db.filters import Filters
 from riverrun.server.db.units import Transaction
+from riverrun.server.deployments import running
 from riverrun.server.http.table import Call, Reply, Routes
 from riverrun.server.runs import changes, listing, queries, resuming, retention, transitions
 from riverrun.server.runs.creation import FlowRunFields, create_flow_run
@@ -65,9 +66,11 @@ def create(transaction: Transaction, body: FlowRunCreate) -> Reply:
     return Reply(value=queries.flow_run_answer(transaction, run_id), status=201 if is_new else 200)
 
 
-@routes.patch("/{id}", permission="flow_runs:write", status=204, errors=(404,))
-def update(transaction: Transaction, id: UUID, body: FlowRunUpdate) -> None:
-    changes.update_flow_run(transaction, id, body)
+@routes.patch("/{id}", permission="flow_runs:write", status=204, errors=(400, 404))
+async def update(call: Call, id: UUID, body: FlowRunUpdate) -> None:
+    if isinstance(body.job_variables, dict):
+        await running.check_variables_of(call.store, call.caller, id, body.job_variables)
+    await call.store.write(lambda transaction: changes.update_flow_run(transaction, id, body), call.caller)
 
 
 @routes.patch("/{id}/labels", permission="flow_runs:write", status=204, errors=(404,))
