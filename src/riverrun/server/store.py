@@ -33,8 +33,15 @@ class Store:
         self.writer: Writer = kind(database, self.shared, self.hub.notify)
 
     async def read(self, unit: Callable[[Reader], T], caller: Caller = SYSTEM) -> T:
-        """Run a reading unit in the pool."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self.read_now, unit, caller)
+        """Run a reading unit in the pool, for a request: none of its statements may take long (`db.watch`)."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read_briefly, unit, caller)
+
+    def _read_briefly(self, unit: Callable[[Reader], T], caller: Caller) -> T:
+        with self.database.read_briefly() as connection:
+            reader = Reader(connection, self.shared, caller, to_micros(now()))
+            if self.database.path is not None:
+                reader.watchdog = self.database.watchdog
+            return unit(reader)
 
     def read_now(self, unit: Callable[[Reader], T], caller: Caller = SYSTEM) -> T:
         """Run a reading unit in this thread."""

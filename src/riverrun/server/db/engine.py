@@ -17,8 +17,11 @@ from sqlalchemy.pool import QueuePool
 from riverrun.base.errors import InputError
 from riverrun.server.db import sqlite
 from riverrun.server.db.lock import DatabaseLock
+from riverrun.server.db.watch import SECONDS, Watchdog
 
 _READERS = 4
+#: the threads that read for requests, less those
+_MORE_READERS = 12
 #: pages given back after a deletion: 16 MiB, some ten milliseconds of the writer
 _VACUUM_PAGES = 4096
 
@@ -32,6 +35,7 @@ class Database:
         self.path: Path | None = None
         self.lock: DatabaseLock | None = None
         self.verbs: ModuleType
+        self.watchdog = Watchdog()
         if url.get_backend_name() == "sqlite":
             self.path = Path(url.database or "")
             self.lock = DatabaseLock(self.path)
@@ -54,9 +58,14 @@ class Database:
             "sqlite://", creator=lambda: sqlite.connect_reader(path), poolclass=QueuePool, pool_size=_READERS
         )
 
+        self.limited = self.readers
+
     def _open_postgres(self) -> None:
         self.engine = sa.create_engine(self.url, pool_size=_READERS, pool_pre_ping=True)
         self.readers = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        limited = sa.create_engine(self.url, pool_size=_READERS, max_overflow=_MORE_READERS, pool_pre_ping=True)
+        event.listen(limited, "connect", _limit)
+        self.limited = limited.execution_options(isolation_level="AUTOCOMMIT")
 
     @property
     def errors(self) -> tuple[type[Exception], ...]:
@@ -73,6 +82,12 @@ class Database:
     def read(self) -> Iterator[sa.Connection]:
         """A connection for reading; every statement sees the store as it is when it starts."""
         with self.readers.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def read_briefly(self) -> Iterator[sa.Connection]:
+        """The same for requests: a statement that takes too long is ended (on SQLite by the `watchdog` that watches it)."""
+        with self.limited.connect() as connection:
             yield connection
 
     @contextmanager
@@ -97,7 +112,9 @@ class Database:
 
     def close(self) -> None:
         """Close every connection and free the lock if it is held."""
+        self.watchdog.close()
         self.readers.dispose()
+        self.limited.dispose()
         self.engine.dispose()
         if self.lock is not None:
             self.lock.release()
@@ -107,6 +124,15 @@ class Database:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _limit(connection: Any, _: object) -> None:
+    """Set up a connection that requests read on."""
+    before, connection.autocommit = connection.autocommit, True
+    # compiling a plan takes longer than what is read here
+    connection.execute(f"SET statement_timeout = {int(SECONDS * 1000)}")
+    connection.execute("SET jit = off")
+    connection.autocommit = before
 
 
 def parse_url(url: str) -> sa.URL:

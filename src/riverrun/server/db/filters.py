@@ -9,6 +9,7 @@ that is there already, one that drives, so that an index finds the rows. `server
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -20,6 +21,7 @@ from riverrun.server.db import paging
 from riverrun.server.db import tables as t
 from riverrun.server.db.names import index_key
 from riverrun.server.db.units import Reader
+from riverrun.server.db.watch import SECONDS, TookTooLongError
 from riverrun.server.db.where import (
     Condition,
     Rule,
@@ -42,6 +44,8 @@ LED_BY_WORKSPACE = frozenset(
 )
 #: flow runs by which flows and deployments are found
 _FEW = 2_000
+#: flows that are named one by one
+_FLOWS = 50
 _SMALL = ("flow", "deployment", "work_pool", "work_queue")
 _CODES_BY_NAME = {name: TYPE_CODES[kind] for kind, name in DEFAULT_NAMES.items()}
 
@@ -60,6 +64,23 @@ class Filters(Struct, kw_only=True):
         """Whether no filter stands but those on `names`."""
         return all(name in names or not _filters(getattr(self, name)) for name in self.__struct_fields__)
 
+    def sentence(self) -> str:
+        """The filters that say something, as their fields are named."""
+        names = [f"{name}.{field}" for name in self.__struct_fields__ for field in _fields(getattr(self, name))]
+        return ", ".join(names) or "no filter at all"
+
+
+@contextmanager
+def named_when_slow(filters: Filters) -> Iterator[None]:
+    """Say which filters took the database too long; raises TookTooLongError with their names."""
+    try:
+        yield
+    except TookTooLongError:
+        raise TookTooLongError(
+            f"This takes the database longer than {SECONDS:g} seconds, and was stopped. Asked for: {filters.sentence()}. "
+            "Narrow it down by state, flow, tag or a span of time."
+        ) from None
+
 
 def filters_of(body: Any) -> Filters:
     """The filters in the body of a request, whatever its names for queues."""
@@ -70,6 +91,10 @@ def filters_of(body: Any) -> Filters:
 
 def _filters(value: Any) -> bool:
     return value is not None and bool(says(value))
+
+
+def _fields(value: Any) -> list[str]:
+    return [] if value is None else sorted(says(value))
 
 
 def says(value: Any) -> set[str]:
@@ -85,6 +110,8 @@ class Form(Struct, frozen=True):
     drive: bool = False
     #: so few flow runs are left by the filters on runs that their owners are found by them
     few: bool = False
+    #: the flows that the filter on flows leaves, where they are known and not many
+    flow_keys: tuple[int, ...] | None = None
 
     def column(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
         """The column; where it only tests, in a way that no index is chosen for it."""
@@ -99,6 +126,16 @@ class Form(Struct, frozen=True):
 
 def form_of(reader: Reader) -> Form:
     return Form(reader.is_sqlite, reader.workspace)
+
+
+def with_flows(reader: Reader, filters: Filters) -> Form:
+    """The form for a reader, with the keys of the flows that are asked for: planners know how often each of them is."""
+    form = form_of(reader)
+    found = _found(form, "flow", "key", Filters(flows=filters.flows))
+    if found is None:
+        return form
+    keys = tuple(row.key for row in reader.rows(found.limit(_FLOWS + 1)))
+    return form if len(keys) > _FLOWS else msgspec.structs.replace(form, flow_keys=keys)
 
 
 def conditions_for(reader: Reader, entity: str, filters: Filters) -> list[Condition]:
@@ -417,6 +454,8 @@ Related = Iterator[tuple[str, Condition]]
 
 def of_flows(form: Form, run: Table, filters: Filters) -> Condition | None:
     """Runs of the flows that the filter on flows leaves."""
+    if form.flow_keys is not None:
+        return form.column(run.c.flow_key).in_(form.flow_keys)
     return _among(form, run.c.flow_key, _found(form, "flow", "key", Filters(flows=filters.flows)))
 
 

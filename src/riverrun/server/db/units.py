@@ -5,6 +5,7 @@ run again after a failed commit, so they change nothing but the database: what i
 transaction (`announce`, `wake`), which does it when the commit has passed.
 """
 
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 from uuid import UUID
@@ -15,6 +16,7 @@ from msgspec import Struct
 
 from riverrun.server.db.scope import LOCAL, Scope
 from riverrun.server.db.tables import outbox
+from riverrun.server.db.watch import SECONDS, TookTooLongError, Watchdog, was_ended
 
 _encode = msgspec.msgpack.Encoder().encode
 _OUTBOX_ROW: dict[str, Any] = {name: sa.bindparam(name) for name in ("created", "workspace_id", "body")}
@@ -67,6 +69,8 @@ class Reader:
         self.scope = caller.scope
         self.workspace = caller.scope.workspace_id
         self.now = now
+        #: ends statements of requests on SQLite
+        self.watchdog: Watchdog | None = None
 
     @property
     def is_sqlite(self) -> bool:
@@ -74,15 +78,30 @@ class Reader:
 
     def rows(self, query: sa.Executable, values: Any = None) -> list[Any]:
         """The rows of a query."""
-        return list(self.connection.execute(query, values).all())
+        found: list[Any] = self._watched(lambda: list(self.connection.execute(query, values).all()))
+        return found
 
     def row(self, query: sa.Executable, values: Any = None) -> Any:
         """The first row of a query, or None."""
-        return self.connection.execute(query, values).first()
+        return self._watched(lambda: self.connection.execute(query, values).first())
 
     def scalar(self, query: sa.Executable, values: Any = None) -> Any:
         """The first value of the first row, or None."""
-        return self.connection.execute(query, values).scalar()
+        return self._watched(lambda: self.connection.execute(query, values).scalar())
+
+    def _watched(self, ask: Callable[[], Any]) -> Any:
+        """What is asked for; raises TookTooLongError."""
+        try:
+            if self.watchdog is None:
+                return ask()
+            with self.watchdog.watching(self.connection.connection.dbapi_connection):
+                return ask()
+        except sa.exc.DBAPIError as error:
+            if was_ended(error):
+                raise TookTooLongError(
+                    f"The database was asked for something that takes it longer than {SECONDS:g} seconds, and stopped."
+                ) from None
+            raise
 
 
 class Transaction(Reader):

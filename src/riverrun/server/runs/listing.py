@@ -16,7 +16,18 @@ from msgspec import Struct
 
 from riverrun.server.db import paging
 from riverrun.server.db import tables as t
-from riverrun.server.db.filters import LED_BY_WORKSPACE, Filters, Form, form_of, says, started, state_named, terms
+from riverrun.server.db.filters import (
+    LED_BY_WORKSPACE,
+    Filters,
+    Form,
+    form_of,
+    named_when_slow,
+    says,
+    started,
+    state_named,
+    terms,
+    with_flows,
+)
 from riverrun.server.db.names import index_key
 from riverrun.server.db.units import Reader
 from riverrun.server.db.where import Condition, hidden
@@ -30,6 +41,7 @@ from riverrun.wire.task_runs import TaskRunResponse
 RARE = 10_000
 #: first rows of so many values are merged
 _MERGED = 50
+_SPANS = frozenset(("start_time", "end_time", "expected_start_time", "next_scheduled_start_time"))
 #: runs found by a part of their name up to which they are sorted
 _NAMED = 500
 
@@ -151,22 +163,23 @@ def rows(
     if size <= 0 or offset > paging.FURTHEST:
         return []
     order = kind.orders[sort]
-    page = _page(reader, kind, filters, order, size, offset)
-    if page is None:
-        return []
-    on_page = query.join(page, page.c.key == kind.table.c.key)
-    return reader.rows(on_page.order_by(*order.by(page.c.value, page.c.key)))
+    with named_when_slow(filters):
+        page = _page(reader, kind, filters, order, size, offset)
+        if page is None:
+            return []
+        on_page = query.join(page, page.c.key == kind.table.c.key)
+        return reader.rows(on_page.order_by(*order.by(page.c.value, page.c.key)))
 
 
 def _page(reader: Reader, kind: Kind, filters: Filters, order: Order, size: int, offset: int) -> sa.Subquery | None:
     """The keys of a page with the values it is ordered by; None when it is certainly empty."""
-    form = form_of(reader)
+    form = with_flows(reader, filters)
     tests = dict(terms(form, kind.entity, kind.table, filters))
     drives = dict(terms(form.driving(), kind.entity, kind.table, filters))
-    along, branches = _branches(reader, kind, filters, order, tests)
+    along, branches = _branches(reader, form, kind, filters, order, tests)
     if branches == []:
         return None
-    if form.sqlite and tests.keys() - {along, order.term}:
+    if (form.sqlite or _SPANS & tests.keys()) and tests.keys() - {along, order.term}:
         if _is_searched(kind, filters) and not _search(reader, kind, drives):
             return None
         name, number = _rarest(reader, kind, drives)
@@ -193,6 +206,16 @@ def _merged(
     """The first rows of each part, in one order."""
     key = kind.table.c.key
     value = order.value if walk or not form.sqlite else hidden(order.value)
+    if not walk and not form.sqlite:
+        # PostgreSQL is told to find the rows first: it takes spans of time for spread over the order by id
+        wanted = sa.select(key, order.value.label("value")).where(*parts[0]).cte("wanted")
+        found = sa.select(wanted.prefix_with("MATERIALIZED", dialect="postgresql"))
+        return (
+            found.order_by(*order.by(found.selected_columns.value, found.selected_columns.key))
+            .limit(size)
+            .offset(offset)
+            .subquery("page")
+        )
 
     def first(number: int, part: list[Condition]) -> sa.Select[Any]:
         by = order.by(value, key)
@@ -215,7 +238,7 @@ def _merged(
 
 
 def _branches(
-    reader: Reader, kind: Kind, filters: Filters, order: Order, tests: Mapping[str, Condition]
+    reader: Reader, form: Form, kind: Kind, filters: Filters, order: Order, tests: Mapping[str, Condition]
 ) -> tuple[str, list[list[Condition]] | None]:
     """A term whose index has the order, and the conditions of its values; no list where there is no such term."""
     if order.term != "expected_start_time":
@@ -223,13 +246,12 @@ def _branches(
     run, own = kind.table, filters.flow_runs if kind is FLOW_RUNS else filters.task_runs
     owner = _owner(kind, filters)
     if owner is not None and owner in tests:
-        column, keys = _owner_keys(reader, kind, filters, owner)
-        if len(keys) <= _MERGED:
+        column, keys = _owner_keys(reader, form, kind, filters, owner)
+        if keys is not None and len(keys) <= _MERGED:
             return owner, [[run.c[column] == key] for key in keys]
     state = getattr(own, "state", None)
     if "state" not in tests or state is None:
         return "", None
-    form = form_of(reader).driving()
     kinds, names = (None if part is None else part.any_ for part in (state.type, state.name))
     excluded = getattr(state.type, "not_any_", None) or getattr(state.name, "not_any_", None)
     if excluded or (kinds is None) == (names is None) or len(kinds or names or ()) > _MERGED:
@@ -237,7 +259,9 @@ def _branches(
     if kinds is not None:
         return "state", [[run.c.state_type == TYPE_CODES[each]] for each in sorted(set(kinds))]
     # a name is either a type's own or a special one: both have an index with the order
-    return "state", [[part] for name in sorted(set(names or ())) for part in _parts(state_named(run, form, [name]))]
+    return "state", [
+        [part] for name in sorted(set(names or ())) for part in _parts(state_named(run, form.driving(), [name]))
+    ]
 
 
 def _parts(condition: Condition) -> list[Condition]:
@@ -257,17 +281,15 @@ def _owner(kind: Kind, filters: Filters) -> str | None:
     return "flow_runs" if alone and says(runs) == {"id"} else None
 
 
-def _owner_keys(reader: Reader, kind: Kind, filters: Filters, owner: str) -> tuple[str, list[int]]:
-    form = form_of(reader).driving()
+def _owner_keys(
+    reader: Reader, form: Form, kind: Kind, filters: Filters, owner: str
+) -> tuple[str, Sequence[int] | None]:
     if kind is FLOW_RUNS:
-        table, column, wanted = t.flow, "flow_key", Filters(flows=filters.flows)
-        conditions = [condition for _, condition in terms(form, "flow", table, wanted)]
-    else:
-        table, column = t.flow_run, "flow_run_key"
-        ids = filters.task_runs.flow_run_id.any_ if owner == "flow_run_id" else filters.flow_runs.id.any_
-        conditions = [table.c.id.in_(ids)]
-    query = sa.select(table.c.key).where(form.mine(table), *conditions).limit(_MERGED + 1)
-    return column, [row.key for row in reader.rows(query)]
+        return "flow_key", form.flow_keys
+    run = t.flow_run
+    ids = filters.task_runs.flow_run_id.any_ if owner == "flow_run_id" else filters.flow_runs.id.any_
+    query = sa.select(run.c.key).where(form.mine(run), run.c.id.in_(ids)).limit(_MERGED + 1)
+    return "flow_run_key", [row.key for row in reader.rows(query)]
 
 
 def _is_searched(kind: Kind, filters: Filters) -> bool:
@@ -318,7 +340,8 @@ def _rarest(reader: Reader, kind: Kind, drives: Mapping[str, Condition]) -> tupl
 
 def count(reader: Reader, kind: Kind, filters: Filters) -> int:
     """How many runs the filters leave."""
-    return int(reader.scalar(_counting(reader, kind, filters, sa.func.count())) or 0)
+    with named_when_slow(filters):
+        return int(reader.scalar(_counting(reader, kind, filters, sa.func.count())) or 0)
 
 
 def _counting(reader: Reader, kind: Kind, filters: Filters, *columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
@@ -331,7 +354,7 @@ def _counting(reader: Reader, kind: Kind, filters: Filters, *columns: sa.ColumnE
 
 def conditions(reader: Reader, kind: Kind, filters: Filters) -> list[Condition]:
     """The conditions of a statement that reads every run that the filters leave."""
-    form = form_of(reader)
+    form = with_flows(reader, filters)
     drives = dict(terms(form.driving(), kind.entity, kind.table, filters))
     if not form.sqlite or not drives:
         tests = dict(terms(form, kind.entity, kind.table, filters))

@@ -99,17 +99,18 @@ def change(transaction: Transaction, changes: Iterable[Change]) -> None:
     write(transaction.verbs, transaction.cursor, rows_of(sums, transaction.workspace))
 
 
-def source(reader: Reader) -> sa.FromClause:
-    """The sums as they are now, as a table."""
-    own = sa.select(*(run_rollup.c[name] for name in COLUMNS))
-    if not reader.is_sqlite:
-        own = sa.union_all(own, sa.select(*(run_rollup_delta.c[name] for name in COLUMNS)))  # type: ignore[assignment]
-    found = own.subquery("sums")
+def sources(reader: Reader) -> list[sa.FromClause]:
+    """The tables whose sums together are the sums as they are now."""
+    tables = [run_rollup] if reader.is_sqlite else [run_rollup, run_rollup_delta]
     # a type's own name is not stored with runs, and is empty here
-    return sa.select(
-        *(found.c[name] for name in COLUMNS if name != "state_name"),
-        sa.func.nullif(found.c.state_name, sa.literal_column("''")).label("state_name"),
-    ).subquery("rollup")
+    empty: sa.ColumnElement[str] = sa.literal_column("''")
+    return [
+        sa.select(
+            *(table.c[name] for name in COLUMNS if name != "state_name"),
+            sa.func.nullif(table.c.state_name, empty).label("state_name"),
+        ).subquery("rollup")
+        for table in tables
+    ]
 
 
 def fold(transaction: Transaction) -> int:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from msgspec import Struct
 
 from riverrun.base.clock import to_micros
-from riverrun.server.db.filters import Filters, form_of, in_state, of_flows, says, started, terms
+from riverrun.server.db.filters import Filters, form_of, in_state, named_when_slow, of_flows, says, started, terms
 from riverrun.server.db.units import Reader
 from riverrun.server.db.where import Condition
 from riverrun.server.runs import rollups
@@ -81,16 +81,23 @@ def lateness(run: sa.Table, now: int) -> sa.ColumnElement[int]:
 
 def cells(reader: Reader, kind: Kind, filters: Filters, axis: int, grid: Grid, *, timed: bool = False) -> list[Cell]:
     """Runs that have a state, by interval on the axis and state; `timed` with their times."""
+    with named_when_slow(filters):
+        return _cells(_parts(reader, kind, filters, axis, grid, timed=timed))
+
+
+def _parts(reader: Reader, kind: Kind, filters: Filters, axis: int, grid: Grid, *, timed: bool) -> list[Any]:
     asked = _asked(kind, filters, axis, grid)
     if asked is None:
-        return _cells(reader.rows(_ledger(reader, kind, conditions(reader, kind, filters), axis, grid, timed=timed)))
+        return reader.rows(_ledger(reader, kind, conditions(reader, kind, filters), axis, grid, timed=timed))
     if asked.high <= asked.low:
         return []
     hours, minutes = _cut(asked, grid, HOUR), _cut(asked, grid, MINUTE)
     states = _FINAL if timed else None
-    parts = reader.rows(_from_hours(reader, kind, asked, grid, hours, states))
-    if hours:
-        parts += reader.rows(_from_minutes(reader, kind, asked, grid, hours, minutes, states))
+    parts: list[Any] = []
+    for sums in rollups.sources(reader):
+        parts += reader.rows(_from_hours(reader, sums, kind, asked, grid, hours, states))
+        if hours:
+            parts += reader.rows(_from_minutes(reader, sums, kind, asked, grid, hours, minutes, states))
     if minutes:
         parts += reader.rows(_from_ledger(reader, kind, asked, grid, minutes, states, timed=timed))
     if timed:
@@ -98,7 +105,7 @@ def cells(reader: Reader, kind: Kind, filters: Filters, axis: int, grid: Grid, *
         parts += reader.rows(
             _summed(reader, kind, axis, grid, timed=True).where(*under_way, *_within(reader, kind, asked))
         )
-    return _cells(parts)
+    return parts
 
 
 def count(reader: Reader, kind: Kind, filters: Filters) -> int | None:
@@ -166,10 +173,10 @@ def _within(reader: Reader, kind: Kind, asked: _Asked) -> list[Condition]:
 
 
 def _from_sums(
-    reader: Reader, kind: Kind, asked: _Asked, grid: Grid, level: int, states: list[int] | None
-) -> tuple[sa.FromClause, sa.Select[Any], list[Condition]]:
-    """The sums, a query that adds them up by interval, and the conditions for those that are asked for."""
-    sums, form, own = rollups.source(reader), form_of(reader), _own(kind, asked.filters)
+    reader: Reader, sums: sa.FromClause, kind: Kind, asked: _Asked, grid: Grid, level: int, states: list[int] | None
+) -> tuple[sa.Select[Any], list[Condition]]:
+    """A query that adds the sums up by interval, and the conditions for those that are asked for."""
+    form, own = form_of(reader), _own(kind, asked.filters)
     flows = of_flows(form.driving(), sums, asked.filters)
     wanted = [
         sums.c.workspace_id == reader.workspace,
@@ -183,24 +190,37 @@ def _from_sums(
         wanted.append(form.column(sums.c.state_type).in_(states))
     keys = (grid.index(sums.c.minute * MINUTE).label("index"), sums.c.state_type, sums.c.state_name)
     totals = (sa.func.sum(sums.c[name]).label(name) for name in ("n", "run_time", "lateness"))
-    return sums, sa.select(*keys, *totals).group_by(*keys), wanted
+    return sa.select(*keys, *totals).group_by(*keys), wanted
 
 
 def _from_hours(
-    reader: Reader, kind: Kind, asked: _Asked, grid: Grid, cut: list[int], states: list[int] | None
+    reader: Reader,
+    sums: sa.FromClause,
+    kind: Kind,
+    asked: _Asked,
+    grid: Grid,
+    cut: list[int],
+    states: list[int] | None,
 ) -> sa.Select[Any]:
     """The hours that no edge cuts."""
-    sums, query, wanted = _from_sums(reader, kind, asked, grid, HOURLY, states)
+    query, wanted = _from_sums(reader, sums, kind, asked, grid, HOURLY, states)
     low, high = -(-asked.low // HOUR) * 60, asked.high // HOUR * 60
     whole = [sums.c.minute >= low, sums.c.minute < high, *([sums.c.minute.not_in(cut)] if cut else [])]
     return query.where(*wanted, *whole)
 
 
 def _from_minutes(
-    reader: Reader, kind: Kind, asked: _Asked, grid: Grid, hours: list[int], cut: list[int], states: list[int] | None
+    reader: Reader,
+    sums: sa.FromClause,
+    kind: Kind,
+    asked: _Asked,
+    grid: Grid,
+    hours: list[int],
+    cut: list[int],
+    states: list[int] | None,
 ) -> sa.Select[Any]:
     """Of the hours that are cut, the minutes that are not."""
-    sums, query, wanted = _from_sums(reader, kind, asked, grid, BY_MINUTE, states)
+    query, wanted = _from_sums(reader, sums, kind, asked, grid, BY_MINUTE, states)
     minute, begin = sums.c.minute, _begins(hours)
     wanted += [minute >= begin.c.low, minute < begin.c.low + 60]
     tested = form_of(reader).column(minute)
