@@ -2,8 +2,10 @@
 
 import io
 import json
+import signal
 import subprocess
 import sys
+import threading
 from uuid import UUID
 
 import pytest
@@ -150,16 +152,27 @@ def test_events_are_watched(server):
     from riverrun.client.http import send
     from riverrun.events import Event
 
-    command = [sys.executable, "-m", "riverrun", "event", "stream", "--run-once", "--format", "text"]
+    seen = threading.Event()
+
+    def emit():  # again and again: nobody tells when the stream stands
+        while not seen.wait(0.1):
+            send(
+                create_events([Event(event="watched", resource={"prefect.resource.id": "x.1"})]),
+                base_url=str(server.base_url).rstrip("/"),
+            )
+
+    emitting = threading.Thread(target=emit)
+    command = [sys.executable, "-m", "riverrun", "event", "stream", "--format", "text"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as watching:
-        while watching.poll() is None:
-            send(create_events([Event(event="watched", resource={"prefect.resource.id": "x.1"})]))
-            try:
-                watching.wait(0.1)
-            except subprocess.TimeoutExpired:
-                continue
-        assert watching.returncode == 0
-        assert watching.stdout.read().split()[1:] == ["watched", "x.1"]
+        emitting.start()
+        try:
+            line = next(line for line in watching.stdout if "watched" in line)
+        finally:
+            seen.set()
+            emitting.join(5)
+            watching.send_signal(signal.SIGINT)
+        assert line.split()[1:] == ["watched", "x.1"]
+        assert watching.wait(10) == 130
 
 
 def test_questions_are_asked_where_somebody_sits(cli, server, monkeypatch):
