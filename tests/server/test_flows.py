@@ -14,7 +14,7 @@ def test_a_flow_is_made_once(api: httpx.Client) -> None:
 
 
 def test_what_is_wrong_is_said(api: httpx.Client) -> None:
-    assert api.get("/flows/not-a-uuid").status_code == 422
+    assert api.get("/flows/not-a-uuid").status_code == 404
     assert api.get("/flows/name/nobody").status_code == 404
     answer = api.post("/flows/", json={"name": "x", "colour": "red"})
     assert answer.status_code == 422

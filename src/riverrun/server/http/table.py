@@ -10,13 +10,14 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 from urllib.parse import unquote
+from uuid import UUID
 
 import msgspec
 from msgspec import Struct
 
 from riverrun.server.db.units import Caller, Reader, Transaction
 from riverrun.server.http import bodies
-from riverrun.server.http.errors import InvalidRequest
+from riverrun.server.http.errors import HTTPError, InvalidRequest
 from riverrun.server.store import Store
 
 Handler = Callable[..., Any]
@@ -68,6 +69,9 @@ class Parameter(Struct, kw_only=True):
         try:
             return msgspec.convert(text, self.type, strict=False)
         except (msgspec.ValidationError, ValueError, OverflowError) as error:
+            if self.where == "path" and self.type is UUID:
+                # nothing has such an id; the peer answers so, and its clients read 404 as "not there"
+                raise HTTPError(404, f"Not Found: {text!r} is not an id.") from None
             message, _ = bodies.located(str(error))
             raise InvalidRequest((self.where, self.name), message) from None
 
