@@ -13,9 +13,9 @@ NAMES = {
     "flow_runs": """apause_flow_run aresume_flow_run asuspend_flow_run pause_flow_run resume_flow_run suspend_flow_run
         wait_for_flow_run""",
     "input": """GetInputHandler Keyset RunInput create_flow_run_input delete_flow_run_input filter_flow_run_input
-        keyset_from_base_key keyset_from_paused_state read_flow_run_input run_input_subclass_from_type""",
+        keyset_from_base_key keyset_from_paused_state read_flow_run_input""",
     "input.run_input": """AutomaticRunInput GetAutomaticInputHandler RunInput RunInputMetadata asend_input receive_input
-        send_input""",
+        run_input_subclass_from_type send_input""",
     "task_worker": "StopTaskWorker TaskWorker aserve serve",
     "tasks": "Task exponential_backoff task task_input_hash",
     "states": """AwaitingConcurrencySlot AwaitingRetry Cancelled Cancelling Completed Crashed Failed Late Paused Pending

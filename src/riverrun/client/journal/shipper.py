@@ -6,27 +6,22 @@ is sent until it is acknowledged, so the server sees some of them twice and tell
 """
 
 import contextlib
-import os
 import random
-import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Final, Protocol
 
-import msgspec
-
+from riverrun.client.journal.batches import MOST_BYTES, MOST_RECORDS, Refusal, expected_by, post_batch
 from riverrun.client.journal.line import Line, LineError, Target
 from riverrun.client.journal.tail import Tail
 from riverrun.client.journal.writer import Journal
 from riverrun.wire.journal import LostRecord, encode
-from riverrun.wire.presence import JournalAnswer, JournalBody, Presence, Process
+from riverrun.wire.presence import Presence
 from riverrun.wire.spool import Spool
 
-MOST_RECORDS: Final = 2000
-MOST_BYTES: Final = 1 << 20
 #: seconds that records wait for company
 GATHERING: Final = 0.05
 #: the same where a flow run changed its state: a short flow is one request
@@ -34,43 +29,8 @@ HURRYING: Final = 0.003
 #: seconds between two attempts while the server is away: at most, growing
 SHORTEST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 5.0
-TIMEOUT: Final = 30.0
 #: seconds between two notes on the disk of what was acknowledged
 _BETWEEN_RELEASES: Final = 1.0
-
-
-_answers: Final = msgspec.json.Decoder(JournalAnswer)
-_expectations: Final = msgspec.json.Decoder(dict[str, Any])
-
-
-class Refusal(Exception):
-    """The server is there and does not take the batch. `status` says why."""
-
-    def __init__(self, status: int, body: bytes) -> None:
-        super().__init__(f"{status} {body[:300].decode(errors='replace')}")
-        self.status = status
-        self.body = body
-
-
-def post_batch(
-    line: Line,
-    target: Target,
-    writer: bytes,
-    records: list[tuple[int, bytes]],
-    *,
-    closed: bool,
-    timeout: float = TIMEOUT,
-) -> JournalAnswer:
-    """Send a batch of a writer. Raises LineError or Refusal."""
-    process = Process(pid=os.getpid(), host=socket.gethostname())
-    body = msgspec.msgpack.encode(JournalBody(writer=writer, records=records, closed=closed, process=process))
-    status, answer = line.post(target, "/journal", body, "application/x-msgpack", timeout)
-    if status != 200:
-        raise Refusal(status, answer)
-    try:
-        return _answers.decode(answer)
-    except msgspec.MsgspecError:
-        raise Refusal(status, answer) from None
 
 
 class Listener(Protocol):
@@ -283,7 +243,7 @@ class Shipper:
 
     def _take_refusal(self, refusal: Refusal, batch: list[tuple[int, bytes]]) -> None:
         """Do what the answer asks for: begin elsewhere, send less, or wait."""
-        if refusal.status == 409 and (expected := _expected(refusal.body)) is not None:
+        if refusal.status == 409 and (expected := expected_by(refusal.body)) is not None:
             if self._begin_at(expected):
                 return
         elif refusal.status in (413, 422) and len(batch) > 1:
@@ -346,46 +306,3 @@ class Shipper:
 
             self._complained = True
             traceback.print_exc()
-
-
-def _expected(body: bytes) -> int | None:
-    try:
-        expected = _expectations.decode(body).get("expected")
-    except msgspec.MsgspecError:
-        return None
-    return expected if isinstance(expected, int) else None
-
-
-def ship_spool(line: Line, target: Target, spool: Spool) -> bool:
-    """Ship the spool of a process that is no more, and free it; False if the server does not take it now."""
-    tail = Tail(spool.path, spool.released)
-    last = spool.last_seq()
-    limit = MOST_RECORDS
-    try:
-        while True:
-            batch = tail.read(last, limit, MOST_BYTES)
-            closing = not batch or batch[-1][0] >= last
-            try:
-                answer = post_batch(line, target, spool.writer, batch, closed=closing)
-            except Refusal as refusal:
-                expected = _expected(refusal.body) if refusal.status == 409 else None
-                if expected is None or not spool.released < expected <= last + 1 or expected == tail.last + 1:
-                    return False
-                tail.go_to(expected - 1)
-                continue
-            except LineError:
-                return False
-            if answer.next_seq - 1 > tail.last:
-                tail.go_to(min(answer.next_seq - 1, last))
-            if closing:
-                spool.release(last)
-                return True
-    finally:
-        tail.close()
-
-
-def dead_spools(spools: list[Spool], own: bytes) -> Iterator[Spool]:
-    """Those of processes that have ended."""
-    for spool in spools:
-        if spool.writer != own and spool.is_dead():
-            yield spool

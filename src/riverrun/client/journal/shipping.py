@@ -100,8 +100,8 @@ def _ship_what_others_left() -> None:
     if _swept or shipper is None or shipper.target.found:  # this machine's server takes them in by itself
         return
     _swept = True
+    from riverrun.client.journal.batches import dead_spools, ship_spool
     from riverrun.client.journal.line import Line
-    from riverrun.client.journal.shipper import dead_spools, ship_spool
     from riverrun.wire.spool import spools
 
     found = list(dead_spools(spools(shipper.journal.options.directory), shipper.journal.writer))
