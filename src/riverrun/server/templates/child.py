@@ -3,6 +3,7 @@
 `python -m riverrun.server.templates.child`. Limits begin after the imports, so that a slow machine does not eat them up.
 """
 
+import os
 import resource
 import signal
 import sys
@@ -28,6 +29,7 @@ def _limit() -> None:
         size = pages * resource.getpagesize() + MEMORY
         resource.setrlimit(resource.RLIMIT_AS, (size, size))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    os.nice(10)  # requests come first
     # the default action of SIGALRM ends the process, whatever it is doing
     signal.setitimer(signal.ITIMER_REAL, SECONDS)
 

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from riverrun.base.clock import now
+from riverrun.base.errors import UnavailableError
 from riverrun.rules import schedules
 from riverrun.server.templates import hydration, schemas
 from riverrun.wire.schedules import Schedule
@@ -23,6 +24,8 @@ _START_SECONDS = 20.0
 _AHEAD = timedelta(days=3660)
 #: processes at once
 _AT_ONCE = 2
+#: requests that wait for one; more are sent away
+_WAITING = 50
 
 
 class Request(Struct, kw_only=True):
@@ -100,12 +103,32 @@ async def settle(request: Request) -> Outcome:
     return await _in_child(request)
 
 
-_slots: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+class _Gate:
+    """Lets a few processes run at once, and a few requests wait for that."""
+
+    def __init__(self) -> None:
+        self.slots = asyncio.Semaphore(_AT_ONCE)
+        self.waiting = 0
+
+    async def __aenter__(self) -> None:
+        if self.waiting >= _WAITING:
+            raise UnavailableError("Too many templates and schemas wait to be worked on; try again in a moment.")
+        self.waiting += 1
+        try:
+            await self.slots.acquire()
+        finally:
+            self.waiting -= 1
+
+    async def __aexit__(self, *_: object) -> None:
+        self.slots.release()
+
+
+_gates: WeakKeyDictionary[asyncio.AbstractEventLoop, _Gate] = WeakKeyDictionary()
 
 
 async def _in_child(request: Request) -> Outcome:
     loop = asyncio.get_running_loop()
-    async with _slots.setdefault(loop, asyncio.Semaphore(_AT_ONCE)):
+    async with _gates.setdefault(loop, _Gate()):
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-I",
