@@ -20,6 +20,8 @@ from riverrun.server.db.lock import DatabaseLock
 from riverrun.server.db.watch import SECONDS, Watchdog
 
 _READERS = 4
+#: of one process at most; threads wait for a free one
+_POSTGRES_CONNECTIONS = 14
 #: the threads that read for requests, less those
 _MORE_READERS = 12
 #: pages given back after a deletion: 16 MiB, some ten milliseconds of the writer
@@ -61,7 +63,8 @@ class Database:
         self.limited = self.readers
 
     def _open_postgres(self) -> None:
-        self.engine = sa.create_engine(self.url, pool_size=_READERS, pool_pre_ping=True)
+        # no overflow: connections beyond the pool would be made and closed again with every burst
+        self.engine = sa.create_engine(self.url, pool_size=_POSTGRES_CONNECTIONS, max_overflow=0, pool_pre_ping=True)
         self.readers = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         limited = sa.create_engine(self.url, pool_size=_READERS, max_overflow=_MORE_READERS, pool_pre_ping=True)
         event.listen(limited, "connect", _limit)

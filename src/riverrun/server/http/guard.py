@@ -113,7 +113,7 @@ def answer_to_database(error: BaseException) -> tuple[int, Any, dict[str, str]] 
         return 422, {"detail": f"The database does not take a value: {_first_line(cause)}"}, {}
     if isinstance(error, sa.exc.ProgrammingError) or getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
         return None  # a statement of ours is wrong: trying again would not help
-    if isinstance(error, sa.exc.DatabaseError) or isinstance(cause, sqlite3.Error):
+    if isinstance(error, sa.exc.DatabaseError | sa.exc.TimeoutError) or isinstance(cause, sqlite3.Error):
         return 503, {"exception_message": "Service Unavailable", "detail": _first_line(cause)}, {"Retry-After": "1"}
     if psycopg is not None and isinstance(error, psycopg.Error):
         return answer_to_database(sa.exc.DBAPIError.instance("", {}, error, psycopg.Error))
