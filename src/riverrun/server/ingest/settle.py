@@ -30,6 +30,7 @@ _ON_THE_WAY = [TYPE_CODES[kind] for kind in (StateType.PENDING, StateType.RUNNIN
 _UNDER_WAY = [TYPE_CODES[kind] for kind in (StateType.RUNNING, StateType.CANCELLING)]
 _CRASHED = TYPE_CODES[StateType.CRASHED]
 _CANCELLED = TYPE_CODES[StateType.CANCELLED]
+_SCHEDULED = TYPE_CODES[StateType.SCHEDULED]
 _CANCELLING = TYPE_CODES[StateType.CANCELLING]
 KILLED = "The process of this run ended without a word: it was killed, or its machine stopped."
 CLOSED = "The process of this run ended before the run did, which was in a daemon thread or an unfinished coroutine."
@@ -125,31 +126,32 @@ def said_of(process: Mapping[str, Any] | None) -> str:
 
 def _left_behind(connection: sa.Connection, scope: Scope, kind: int, writer: bytes, types: list[int]) -> list[Any]:
     run, state = KINDS[kind].run, KINDS[kind].state
-    writer_key = sa.select(journal_writer.c.key).where(journal_writer.c.id == UUID(bytes=writer)).scalar_subquery()
+    query = sa.select(journal_writer.c.key).where(journal_writer.c.id == UUID(bytes=writer))
+    writer_key = connection.execute(query).scalar()
+    if writer_key is None:
+        return []
     told = state.c.writer_key == writer_key
+    between_retries = [run.c.state_type == _SCHEDULED, run.c.state_name == "AwaitingRetry"]
     if kind == FLOW_RUN:
+        mine = flow_run.c.writer_key == writer_key
         # a run that was handed to the process: its Running state is the server's, and the run says whose it is
-        claimed = sa.and_(
-            state.c.writer_key.is_(None), flow_run.c.writer_key == writer_key, run.c.state_type.in_(_UNDER_WAY)
-        )
-        told = sa.or_(told, claimed)
-        told = sa.and_(told, sa.or_(flow_run.c.writer_key.is_(None), flow_run.c.writer_key == writer_key))
-    query = (
-        sa.select(run.c.id, run.c.key, run.c.state_timestamp, run.c.state_type)
-        .join_from(run, state, sa.and_(state.c.run_key == run.c.key, state.c.seq == run.c.state_seq))
-        .where(
-            run.c.workspace_id == scope.workspace_id,
-            sa.or_(
-                run.c.state_type.in_(types),
-                sa.and_(run.c.state_type == TYPE_CODES[StateType.SCHEDULED], run.c.state_name == "AwaitingRetry"),
-            ),
+        claimed = sa.and_(state.c.writer_key.is_(None), mine, run.c.state_type.in_(_UNDER_WAY))
+        told = sa.and_(sa.or_(told, claimed), sa.or_(flow_run.c.writer_key.is_(None), mine))
+        between_retries += [mine, run.c.end_time.is_(None)]
+    else:
+        between_retries.append(run.c.next_scheduled_start_time.is_not(None))
+    rows = []
+    # two statements, for each of which there is an index: stores have many runs, and few that are on the way
+    for conditions in ([run.c.state_type.in_(types)], between_retries):
+        found = (
+            sa.select(run.c.id, run.c.key, run.c.state_timestamp, run.c.state_type)
+            .join_from(run, state, sa.and_(state.c.run_key == run.c.key, state.c.seq == run.c.state_seq))
             # a task run whose upstream failed stays so
-            sa.or_(run.c.state_name.is_(None), run.c.state_name != "NotReady"),
-            told,
+            .where(run.c.workspace_id == scope.workspace_id, *conditions, told)
+            .where(sa.or_(run.c.state_name.is_(None), run.c.state_name != "NotReady"))
         )
-        .order_by(run.c.key)
-    )
-    return list(connection.execute(query).all())
+        rows += connection.execute(found).all()
+    return sorted(rows, key=lambda row: row.key)
 
 
 def _last_sign(connection: sa.Connection, kind: int, row: Any) -> int:

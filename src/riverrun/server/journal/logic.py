@@ -22,8 +22,8 @@ from riverrun.server.store import Store
 from riverrun.wire.journal import decode
 from riverrun.wire.presence import JournalAnswer, JournalBody, Presence, PresenceBody
 
-#: some 200 task runs: what one transaction takes, so that small requests never wait long (SERVER-NOTES 4)
-UNIT_RECORDS = 800
+#: some 100 task runs, five milliseconds of the writer: small requests never wait long (SERVER-NOTES 4)
+UNIT_RECORDS = 400
 #: a presence looks again after so many seconds, should a wake-up get lost
 _LOOK_SECONDS = 2.0
 
