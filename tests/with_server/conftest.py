@@ -15,7 +15,7 @@ import pytest
 
 from tests.server.processes import Server, environment
 
-SECONDS = 12
+SECONDS = 20
 
 
 class Script:
@@ -158,6 +158,13 @@ def until(true: Callable[[], Any], seconds: float = SECONDS) -> Any:
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds:g} s")
         time.sleep(0.01)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole processes one after the other: more time than tests have otherwise, for machines that do other things too."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.timeout(90))
 
 
 @pytest.fixture(scope="module")
