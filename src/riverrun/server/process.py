@@ -207,8 +207,8 @@ def check_connections(database: Database, workers: int) -> None:
     """Refuse more workers than PostgreSQL has connections for."""
     if database.path is not None:
         return
-    pool: Any = database.engine.pool
-    each = pool.size() + max(0, pool._max_overflow) + 2
+    pools: list[Any] = [database.engine.pool, database.limited.pool]
+    each = sum(pool.size() for pool in pools) + 2  # to speak and to listen (`db.notify`)
     with database.read() as connection:
         most = int(connection.exec_driver_sql("SHOW max_connections").scalar() or 0)
     if workers * each > most - _RESERVE:

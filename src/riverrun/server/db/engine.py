@@ -20,8 +20,9 @@ from riverrun.server.db.lock import DatabaseLock
 from riverrun.server.db.watch import SECONDS, Watchdog
 
 _READERS = 4
-#: of one process at most; threads wait for a free one
-_POSTGRES_CONNECTIONS = 14
+#: connections of one process to PostgreSQL, for changes and for what requests read; threads wait for a free one
+_POSTGRES_WRITERS = 12
+_POSTGRES_READERS = 8
 #: the threads that read for requests, less those
 _MORE_READERS = 12
 #: pages given back after a deletion: 16 MiB, some ten milliseconds of the writer
@@ -57,16 +58,20 @@ class Database:
         # the driver is in autocommit mode; a transaction takes the write lock when it begins, so it cannot fail later
         event.listen(self.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
         self.readers = sa.create_engine(
-            "sqlite://", creator=lambda: sqlite.connect_reader(path), poolclass=QueuePool, pool_size=_READERS
+            "sqlite://",
+            creator=lambda: sqlite.connect_reader(path),
+            poolclass=QueuePool,
+            pool_size=_READERS,
+            max_overflow=_MORE_READERS,
         )
 
         self.limited = self.readers
 
     def _open_postgres(self) -> None:
         # no overflow: connections beyond the pool would be made and closed again with every burst
-        self.engine = sa.create_engine(self.url, pool_size=_POSTGRES_CONNECTIONS, max_overflow=0, pool_pre_ping=True)
+        self.engine = sa.create_engine(self.url, pool_size=_POSTGRES_WRITERS, max_overflow=0, pool_pre_ping=True)
         self.readers = self.engine.execution_options(isolation_level="AUTOCOMMIT")
-        limited = sa.create_engine(self.url, pool_size=_READERS, max_overflow=_MORE_READERS, pool_pre_ping=True)
+        limited = sa.create_engine(self.url, pool_size=_POSTGRES_READERS, max_overflow=0, pool_pre_ping=True)
         event.listen(limited, "connect", _limit)
         self.limited = limited.execution_options(isolation_level="AUTOCOMMIT")
 
