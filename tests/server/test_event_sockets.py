@@ -1,8 +1,10 @@
 """Sockets: the auth dance, events in, what malformed frames get, and the order of commits and pongs."""
 
 import asyncio
+import contextlib
 import json
 from datetime import UTC, datetime
+from random import Random
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -176,4 +178,65 @@ async def test_events_before_a_malformed_one_count(server_url: str, api: httpx.C
     run = uuid7()
     assert await _close_code(server_url, "/events/in", json.dumps(report(run, "Running", 0)), "{") == 1002
     await send(server_url, other())
+    assert states(api, run) == ["Running"]
+
+
+PATHS = ("/events/in", "/events/out", "/logs/out", "/task_runs/subscriptions/scheduled")
+_GOOD = (
+    '{"type": "auth", "token": null}',
+    '{"type": "filter", "filter": {}}',
+    '{"type": "subscribe", "keys": ["k"], "client_id": "c"}',
+    '{"type": "ack"}',
+    json.dumps(other()),
+    json.dumps(report(uuid7(), "Running", 0)),
+)
+_ODD = (None, -1, 2**63, 1e308, "", "\0", "\ud7ff", [], {}, [[[[]]]], {"": None}, "9999-99-99", "x" * 10_000)
+
+
+def _spoiled(frame: str, random: Random) -> str | bytes:
+    """A frame with something wrong in it, or not."""
+    kind = random.randrange(6)
+    if kind == 0:
+        return frame
+    if kind == 1:
+        return frame[: random.randrange(len(frame))]
+    if kind == 2:
+        return random.randbytes(random.randrange(200))
+    if kind == 3:
+        at = random.randrange(len(frame))
+        return frame[:at] + random.choice('{}[],:"\\0\x00e-\u20ac') + frame[at:]
+    value = json.loads(frame)
+    place = value
+    while True:
+        key = random.choice(list(place))
+        if isinstance(place[key], dict) and place[key] and random.random() < 0.7:
+            place = place[key]
+            continue
+        place[key] = random.choice(_ODD)
+        return json.dumps(value)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("path", PATHS)
+@in_loop
+async def test_fuzzed_frames_never_fail_the_server(server_url: str, api: httpx.Client, path: str, seed: int) -> None:
+    """Whatever comes, a socket stays open or is closed with a code that blames the client; and the server goes on."""
+    random = Random(f"{path} {seed}")
+    url = server_url.replace("http", "ws", 1) + "/api" + path
+    for _ in range(15):
+        subprotocols = random.choice((["prefect"], None, ["other", "prefect"]))
+        try:
+            async with connect(url, subprotocols=subprotocols, close_timeout=2) as socket:
+                if random.random() < 0.8 and subprotocols:
+                    await socket.send(_GOOD[0])
+                for _ in range(random.randrange(1, 6)):
+                    await socket.send(_spoiled(random.choice(_GOOD), random))
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(socket.wait_closed(), 0.05)
+        except websockets.ConnectionClosed as closed:
+            assert closed.rcvd is None or closed.rcvd.code in {1000, 1002, 1003, 1007, 1008, 1009, 4001}, closed
+        else:
+            assert socket.close_code in {1000, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 4001}, socket.close_reason
+    run = uuid7()
+    await send(server_url, report(run, "Running", 0))
     assert states(api, run) == ["Running"]

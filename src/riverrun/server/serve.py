@@ -9,6 +9,7 @@ import contextlib
 import logging
 import signal
 import socket
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -33,6 +34,7 @@ log = logging.getLogger("riverrun.server")
 #: how long requests under way may take after the server was told to stop
 _GRACE_SECONDS = 10
 _KEEP_ALIVE_SECONDS = 30
+_SWITCH_SECONDS = 0.001
 
 
 class Options(Struct, kw_only=True, frozen=True):
@@ -83,6 +85,8 @@ class Running:
 
     async def _main(self, on_ready: Callable[[], None] | None) -> None:
         self._loop = asyncio.get_running_loop()
+        # the writer's thread computes in long stretches: what small requests need of the interpreter comes in between
+        sys.setswitchinterval(_SWITCH_SECONDS)
         self._take_signals(self._loop)
         store = Store(self.database, vault=self.vault)
         try:
