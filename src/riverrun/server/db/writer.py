@@ -128,6 +128,8 @@ class GroupWriter:
                         break
                 cursor.close()
         except Exception as error:  # noqa: BLE001 - whatever ended the group, each unit is answered for itself below
+            if not jobs and (taken := self._next(bulk=True)) is not None:
+                jobs.append(taken[0])  # it did not even begin: somebody gets the answer, and the next one a new attempt
             if len(jobs) == 1:
                 if jobs[0].error is None:
                     jobs[0].error = error
