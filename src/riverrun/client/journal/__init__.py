@@ -214,7 +214,8 @@ def _look_for_server() -> None:
     """From the keeper: a server may have come while a long run goes on."""
     journal = _journal
     if journal is not None and not shipping.is_shipping():
-        shipping.ship(journal)
+        with _opening:  # modules may be imported for it, so no fork meanwhile
+            shipping.ship(journal)
 
 
 _hook_failed = False
