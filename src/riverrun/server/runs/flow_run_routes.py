@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from riverrun.base.errors import ObjectNotFound
 from riverrun.server.db.filters import Filters
@@ -12,11 +12,14 @@ from riverrun.server.deployments import running
 from riverrun.server.http.table import Call, Reply, Routes
 from riverrun.server.runs import changes, listing, queries, resuming, retention, transitions
 from riverrun.server.runs.creation import FlowRunFields, create_flow_run
+from riverrun.server.templates.hydration import variable_names
+from riverrun.server.variables.logic import values_of
 from riverrun.server.work.lookup import queue_id
 from riverrun.wire.flow_runs import (
     FlowRunBulkDeleteResponse,
     FlowRunBulkSetStateResponse,
     FlowRunCreate,
+    FlowRunOrchestrationResult,
     FlowRunResponse,
     FlowRunUpdate,
 )
@@ -116,16 +119,21 @@ def bulk_set_state(transaction: Transaction, body: FlowRunsBulkSetStateBody) -> 
             result, _ = transitions.set_flow_run_state(transaction, run_id, body.state, force=body.force)
         except ObjectNotFound:
             continue  # deleted meanwhile
-        results.append(result)
+        results.append(FlowRunOrchestrationResult(flow_run_id=run_id, **structs.asdict(result)))
     return FlowRunBulkSetStateResponse(results=results)
 
 
 @routes.post(
     "/{id}/resume", permission="flow_runs:run", status=201, also=(200,), returns=OrchestrationResult, errors=(404,)
 )
-def resume(transaction: Transaction, id: UUID, body: FlowRunsResumeBody | None) -> Reply:
-    """Let a paused run go on."""
-    return _answered(resuming.resume(transaction, id, None if body is None else body.run_input))
+async def resume(call: Call, id: UUID, body: FlowRunsResumeBody | None) -> Reply:
+    """Let a paused run go on, with the input that it waits for."""
+    given = (None if body is None else body.run_input) or {}
+    want, variables = await call.store.read(
+        lambda reader: (resuming.wanted(reader, id), values_of(reader, variable_names(given))), call.caller
+    )
+    value, problem = (None, None) if want is None else await resuming.checked(given, want, variables)
+    return _answered(await call.store.write(lambda tx: resuming.resume(tx, id, want, value, problem), call.caller))
 
 
 @routes.post("/{id}/begin", permission="flow_runs:run", returns=dict[str, Any], errors=(404,))
