@@ -27,7 +27,7 @@ from riverrun.server.http.auth import credentials_of
 LOCK_SECONDS = 5.0
 _BACKLOG = 2048
 #: of PostgreSQL's connections, left for others
-_RESERVE = 10
+_RESERVE = 5
 Say = Callable[[str], None]
 
 

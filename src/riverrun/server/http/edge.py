@@ -93,13 +93,13 @@ class Edge:
         except Exception as error:  # noqa: BLE001 - the edge: every error becomes an answer
             status, payload, extra, media = _refusal(error, request_id, scope)
         extra["x-request-id"] = str(request_id)
-        await _respond(send, status, payload, extra, media, head=scope["method"] == "HEAD")
         seconds = time.perf_counter() - started
         if self.observe is not None:
             self.observe(scope["method"], "?" if route is None else route.path, status, seconds)
         if log.isEnabledFor(logging.DEBUG):
             facts = {"request_id": request_id, "status": status, "milliseconds": round(seconds * 1000, 2)}
             log.debug("%s %s", scope["method"], scope["path"], extra={"facts": facts})
+        await _respond(send, status, payload, extra, media, head=scope["method"] == "HEAD")
 
     def _caller(self, route: Route, headers: dict[str, str], request_id: Any) -> Caller:
         guard.check_version(headers)
