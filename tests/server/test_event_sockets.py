@@ -14,7 +14,7 @@ import websockets
 from websockets.asyncio.client import connect
 
 from riverrun.base.ids import uuid7
-from tests.server.talk import T0, in_loop, other, report, send
+from tests.server.talk import T0, in_loop, opened, other, report, send
 
 
 def states(api: httpx.Client, run: UUID) -> list[str]:
@@ -171,6 +171,18 @@ async def test_an_old_client_that_offers_no_subprotocol_is_let_in(server_url: st
         await socket.send(json.dumps(report(run, "Running", 0)))
         await (await socket.ping())
     assert states(api, run) == ["Running"]
+
+
+@in_loop
+async def test_everything_is_there_when_a_client_that_asks_nothing_has_left(server_url: str, api: httpx.Client) -> None:
+    """The peer's client sends its last events and says good-bye; whoever waits for its process reads them at once."""
+    flow_run = uuid7()
+    async with opened(server_url, "/events/in") as socket:
+        for number in range(300):
+            await socket.send(json.dumps(report(uuid7(), "Completed", 0, flow_run=flow_run, dynamic_key=str(number))))
+    assert socket.close_code == 1000
+    filter = {"task_runs": {"flow_run_id": {"any_": [str(flow_run)]}}}
+    assert api.post("/task_runs/count", json=filter).json() == 300
 
 
 @in_loop

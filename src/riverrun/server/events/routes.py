@@ -57,7 +57,7 @@ async def create_events(call: Call, raw_body: bytes) -> None:
 
 @routes.socket("/in", permission="events:write")
 async def stream_events_in(call: Call) -> None:
-    """Take events in as they come. A ping is answered when everything before it is committed."""
+    """Take events in as they come. A ping, and the client's good-bye, are answered when everything before is committed."""
     try:
         socket = await accept(call)
         socket.defer_pings()
@@ -71,7 +71,12 @@ async def _take_all(call: Call, socket: Socket) -> None:
     last: asyncio.Future[None] | None = None
     ahead = 0
     while True:
-        message = await socket.receive()
+        try:
+            message = await socket.receive()
+        except SocketClosed:
+            if last is None or await _committed(socket, last):
+                socket.part()
+            raise
         if isinstance(message, Ping) or ahead >= _AHEAD:
             if last is not None and not await _committed(socket, last):
                 return

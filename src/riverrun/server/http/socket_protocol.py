@@ -1,8 +1,9 @@
-"""The WebSocket protocol of uvicorn, with pongs that can wait.
+"""The WebSocket protocol of uvicorn, with pongs and farewells that can wait.
 
-A client of `/events/in` takes a pong as the word that everything it sent before the ping has arrived. The socket's handler may
-therefore ask to be told of pings in their place among the messages (`{"type": "riverrun.ping", "bytes": ...}`) and answer them
-itself, through the extension `riverrun.pings` of the ASGI scope.
+A client of `/events/in` takes a pong as the word that everything it sent before the ping has arrived, and ends when its closing
+handshake is answered. The socket's handler may therefore ask to be told of pings in their place among the messages
+(`{"type": "riverrun.ping", "bytes": ...}`), and answer them and the end itself, through the extension `riverrun.pings` of the
+ASGI scope.
 """
 
 from collections import deque
@@ -41,18 +42,24 @@ class Pings:
         self._protocol = protocol
 
     def defer(self) -> None:
-        """From now on pings come as messages."""
+        """From now on pings come as messages, and the closing handshake is answered by `part`."""
         self._protocol.conn.deferring = True
 
     def answer(self, payload: bytes) -> None:
         """Send the pong of a ping."""
         self._protocol.pong(payload)
 
+    def part(self) -> None:
+        """Answer the client's closing handshake, if it has begun one."""
+        self._protocol.part()
+
 
 class Protocol(WebSocketsSansIOProtocol):
     """uvicorn's protocol with `_Connection`."""
 
     conn: _Connection
+    #: the answer to the client's closing handshake, while it waits
+    farewell = b""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -77,3 +84,18 @@ class Protocol(WebSocketsSansIOProtocol):
         if self.conn.state is OPEN and not self.transport.is_closing():
             self.conn.send_pong(payload)
             self.transport.write(b"".join(self.conn.data_to_send()))
+
+    def handle_close(self, event: Frame) -> None:
+        if not self.conn.deferring or self.close_sent or self.transport.is_closing():
+            super().handle_close(event)
+            return
+        self.farewell = b"".join(self.conn.data_to_send())
+        said = self.conn.close_rcvd
+        assert said is not None
+        message: Any = {"type": "websocket.disconnect", "code": said.code, "reason": said.reason}
+        self.queue.put_nowait(message)
+
+    def part(self) -> None:
+        if self.farewell and not self.transport.is_closing():
+            self.transport.write(self.farewell)
+            self.transport.close()

@@ -50,6 +50,11 @@ class Socket:
         if self._pings is not None:
             self._pings.answer(ping.payload)
 
+    def part(self) -> None:
+        """Answer the closing handshake of a client whose pings are deferred: everything it sent is where it belongs."""
+        if self._pings is not None:
+            self._pings.part()
+
     async def receive(self) -> str | Ping:
         """The next text (or ping); a binary message closes the socket."""
         while True:
