@@ -7,6 +7,7 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import httpx
+import psycopg
 import pytest
 
 from riverrun.client.location import running_server
@@ -297,6 +299,21 @@ def test_services_run_apart(tmp_path: Path, postgres_databases) -> None:
             assert "riverrun_loop_passes_total" not in api.get("/metrics").text
             listed = json.loads(command(tmp_path, "server", "services", "ls", "--json").stdout)
             assert {"name", "interval", "doc"} == set(listed[0])
+            apart = subprocess.Popen(
+                [sys.executable, "-m", "riverrun", "server", "services", "start"],
+                env=running.environment,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            with apart:
+                assert apart.stdout.readline() == "The services run. Ctrl-C stops them.\n"
+                with psycopg.connect(url, autocommit=True) as connection:
+                    led = "SELECT count(*) FROM loop WHERE holder LIKE %s"
+                    wait_until(lambda: connection.execute(led, (f"%:{apart.pid}:%",)).fetchone()[0] > 0)
+                    apart.terminate()
+                    assert apart.wait(15) == 0
+                    still = "SELECT count(*) FROM loop WHERE lease_until > 0"
+                    assert connection.execute(still).fetchone()[0] == 0  # given away, for the next one to take at once
             assert running.stop() == 0
     finally:
         postgres_databases.drop(url)
@@ -308,13 +325,13 @@ def test_services_run_apart(tmp_path: Path, postgres_databases) -> None:
 def test_metrics_requests_and_log_lines(tmp_path: Path) -> None:
     with server(tmp_path, "--log-json", "--log-level", "debug") as running, running.client() as api:
         answer = api.post("/flows/", json={"name": "measured"})
-        api.get("/flows/not-an-id")
+        api.get("/flows/name/nobody")
         line = json.loads(running.wait_for(answer.headers["x-request-id"]))
         assert (line["message"], line["status"], line["logger"]) == ("POST /api/flows/", 201, "riverrun.server")
         page = api.get("/metrics").text
         assert httpx.get(f"{running.url}/metrics").status_code == 200
         assert 'riverrun_requests_total{method="POST",route="/api/flows/",status="201"} 1.0' in page
-        assert 'riverrun_requests_total{method="GET",route="/api/flows/{id}",status="422"} 1.0' in page
+        assert 'riverrun_requests_total{method="GET",route="/api/flows/name/{name}",status="404"} 1.0' in page
         assert 'riverrun_request_seconds_bucket{le="+Inf",method="POST",route="/api/flows/"} 1.0' in page
         assert 'riverrun_writer_queue{queue="bulk"}' in page
         assert 'riverrun_loop_passes_total{loop="retention"}' in page
