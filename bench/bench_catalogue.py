@@ -24,6 +24,7 @@ from riverrun.server.db import schema
 from riverrun.server.db.engine import Database, open_database
 from riverrun.server.http.edge import encode
 from riverrun.server.http.table import Tree
+from riverrun.server.runs import rollups
 from riverrun.server.store import Store
 
 BUDGET_MS = 50
@@ -93,6 +94,9 @@ def postgres_figures(flow_runs: int) -> Iterator[Figure]:
         schema.upgrade(database)
         catalogue = Catalogue(flow_runs, TASKS)
         catalogue.fill(database)
+        store = Store(database)
+        store.write_now(rollups.fold)
+        store.close()
         with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(sa.text("VACUUM ANALYZE"))
         yield from slowest(database, catalogue, "PostgreSQL")

@@ -209,7 +209,6 @@ _partial(
     where=task_run.c.next_scheduled_start_time.is_not(None),
 )
 Index("ix_task_run_started", task_run.c.workspace_id, task_run.c.start_time)
-Index("ix_task_run_ended", task_run.c.workspace_id, task_run.c.end_time)
 _partial(
     "ix_task_run_state_name",
     task_run.c.workspace_id,
