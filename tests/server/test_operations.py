@@ -17,6 +17,7 @@ from uuid import uuid4
 import httpx
 import psycopg
 import pytest
+import websockets
 
 from riverrun.client.location import running_server
 from tests.server.processes import Server, command, server
@@ -203,6 +204,26 @@ def test_long_polls_end_at_once(tmp_path: Path) -> None:
         answer = asyncio.run(scenario(running))
         assert time.monotonic() - before < 6
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+
+
+@pytest.mark.parametrize("path", ["events/out", "logs/out", "events/in"])
+def test_sockets_end_at_once(tmp_path: Path, path: str) -> None:
+    async def scenario(running: Server) -> int | None:
+        address = f"{running.url.replace('http', 'ws')}/api/{path}"
+        async with websockets.connect(address, subprotocols=["prefect"]) as socket:
+            await socket.send('{"type": "auth", "token": null}')
+            assert json.loads(await socket.recv()) == {"type": "auth_success"}
+            if path.endswith("out"):
+                await socket.send('{"type": "filter", "filter": {}}')
+            assert await asyncio.to_thread(running.stop) == 0
+            await asyncio.wait_for(socket.wait_closed(), 5)
+            return socket.close_code
+
+    with server(tmp_path) as running:
+        before = time.monotonic()
+        assert asyncio.run(scenario(running)) in {1001, 1012}
+        assert time.monotonic() - before < 6
+        assert "Traceback" not in "".join(running.lines)
 
 
 # -- workers, services, database ---------------------------------------------------------------------------------------------
