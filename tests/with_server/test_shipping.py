@@ -208,3 +208,36 @@ def test_a_store_that_was_emptied_meanwhile(own_place: Place) -> None:
     lost = own_place.api.get("/find/lost").json()
     assert lost[0]["first"] == 1
     assert "store" in lost[0]["why"]
+
+
+def test_what_children_of_a_process_runner_leave_behind(place: Place) -> None:
+    assert place.server is not None
+    elsewhere = Place(place.path / "elsewhere", f"{place.server.url}/api")
+    elsewhere.path.mkdir()
+    try:
+        script = elsewhere.start(
+            """
+            from riverrun import flow, task
+            from riverrun.runtime import flow_run
+            from riverrun.task_runners import ProcessPoolTaskRunner
+
+            @task
+            def unit(i):
+                return i
+
+            @flow(task_runner=ProcessPoolTaskRunner(max_workers=2))
+            def spread():
+                print(flow_run.id)
+                print(sum(unit.map(range(10)).result()))
+
+            if __name__ == "__main__":
+                spread()
+            """
+        )
+        run_id = script.said()
+        assert script.said() == "45"
+        assert script.ended() == 0
+        assert {run["state_name"] for run in place.task_runs(run_id)} == {"Completed"}
+        assert len(place.task_runs(run_id)) == 10
+    finally:
+        elsewhere.close()

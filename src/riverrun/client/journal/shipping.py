@@ -5,6 +5,7 @@ Nothing here is on the way of an append, and nothing waits for a server but `set
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -100,13 +101,18 @@ def _ship_what_others_left() -> None:
     if _swept or shipper is None or shipper.target.found:  # this machine's server takes them in by itself
         return
     _swept = True
+    _ship_the_dead(shipper)
+
+
+def _ship_the_dead(shipper: "Shipper") -> threading.Thread | None:
+    """Have a thread ship the spools of processes of this home that have ended; None where there are none."""
     from riverrun.client.journal.batches import dead_spools, ship_spool
     from riverrun.client.journal.line import Line
     from riverrun.wire.spool import spools
 
     found = list(dead_spools(spools(shipper.journal.options.directory), shipper.journal.writer))
     if not found:
-        return
+        return None
 
     def run() -> None:
         line = Line(_guarded_import)
@@ -115,7 +121,9 @@ def _ship_what_others_left() -> None:
                 break
         line.close()
 
-    threading.Thread(target=run, name="riverrun-shipper-others", daemon=True).start()
+    thread = threading.Thread(target=run, name="riverrun-shipper-others", daemon=True)
+    thread.start()
+    return thread
 
 
 def hurry() -> None:
@@ -140,7 +148,14 @@ def close(journal: Journal) -> int:
     if shipper is None or shipper.journal is not journal:
         return 0
     _shipper = None
-    return shipper.finish(settings().journal_exit_seconds)
+    until = time.monotonic() + settings().journal_exit_seconds
+    acknowledged = shipper.finish(until - time.monotonic())
+    if shipper.finished and not shipper.target.found:
+        # children of a process runner leave their last words behind
+        others = _ship_the_dead(shipper)
+        if others is not None:
+            others.join(max(until - time.monotonic(), 0))
+    return acknowledged
 
 
 @contextlib.contextmanager
