@@ -3,11 +3,10 @@
 Each function blocks in sync code and is awaited in async code; the names with an `a` in front are always awaited.
 """
 
-import math
 from typing import Any
 from uuid import UUID
 
-from riverrun.client.talk import Talk, ahold, hold
+from riverrun.client.talk import Talk, ahold
 from riverrun.engine import pausing
 from riverrun.utilities.talks import awaiting, talking
 from riverrun.wire.runs import FlowRun
@@ -80,9 +79,3 @@ async def wait_for_flow_run(
     `poll_interval` and `client` are taken as in the peer and not needed.
     """
     return await ahold(pausing.wait_for_end(flow_run_id, timeout, log_states))
-
-
-def wait_for_flow_run_sync(flow_run_id: UUID, timeout: float | None = 10800, log_states: bool = False) -> FlowRun:
-    """`wait_for_flow_run`, blocking."""
-    limit = None if timeout is None or math.isinf(timeout) else timeout
-    return hold(pausing.wait_for_end(flow_run_id, limit, log_states))
