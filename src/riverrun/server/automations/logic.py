@@ -13,7 +13,8 @@ from riverrun.base.ids import uuid7
 from riverrun.server import outbox
 from riverrun.server.automations import checks
 from riverrun.server.db import tables as t
-from riverrun.server.db.filters import form_of, has_tag
+from riverrun.server.db.filter_fields import has_tag
+from riverrun.server.db.filters import form_of
 from riverrun.server.db.json_text import to_text
 from riverrun.server.db.names import index_key
 from riverrun.server.db.units import Reader, Transaction

@@ -13,7 +13,8 @@ from riverrun.base.errors import DeniedError, ObjectAlreadyExists, ObjectNotFoun
 from riverrun.base.ids import uuid7
 from riverrun.server import notices
 from riverrun.server.db import tables as t
-from riverrun.server.db.filters import Form, form_of, has_tag
+from riverrun.server.db.filter_fields import Form, has_tag
+from riverrun.server.db.filters import form_of
 from riverrun.server.db.units import Reader, Transaction
 from riverrun.server.db.where import Condition, Rule, joined, listed, patterned, where
 from riverrun.server.http.errors import InvalidRequest

@@ -16,15 +16,13 @@ from msgspec import Struct
 
 from riverrun.server.db import paging
 from riverrun.server.db import tables as t
+from riverrun.server.db.filter_fields import Form, started, state_named
 from riverrun.server.db.filters import (
     LED_BY_WORKSPACE,
     Filters,
-    Form,
     form_of,
     named_when_slow,
     says,
-    started,
-    state_named,
     terms,
     with_flows,
 )

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from msgspec import Struct
 
 from riverrun.base.clock import to_micros
-from riverrun.server.db.filters import Filters, form_of, in_state, named_when_slow, of_flows, says, started, terms
+from riverrun.server.db.filter_fields import in_state, started
+from riverrun.server.db.filters import Filters, form_of, named_when_slow, of_flows, says, terms
 from riverrun.server.db.units import Reader
 from riverrun.server.db.where import Condition
 from riverrun.server.runs import rollups

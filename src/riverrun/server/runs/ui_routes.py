@@ -10,7 +10,8 @@ from msgspec import Meta, Struct
 from riverrun.base.clock import from_micros, to_micros
 from riverrun.base.errors import ObjectNotFound
 from riverrun.server.db import tables as t
-from riverrun.server.db.filters import filters_of, started
+from riverrun.server.db.filter_fields import started
+from riverrun.server.db.filters import filters_of
 from riverrun.server.db.units import Reader
 from riverrun.server.http.errors import HTTPError
 from riverrun.server.http.table import Routes

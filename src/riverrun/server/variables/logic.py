@@ -14,7 +14,8 @@ from riverrun.base.clock import from_micros
 from riverrun.base.errors import ConflictError, ObjectAlreadyExists, ObjectNotFound
 from riverrun.base.ids import uuid7
 from riverrun.server import notices
-from riverrun.server.db.filters import form_of, tagged_in_row
+from riverrun.server.db.filter_fields import tagged_in_row
+from riverrun.server.db.filters import form_of
 from riverrun.server.db.json_text import from_text, to_text
 from riverrun.server.db.tables import variable as table
 from riverrun.server.db.units import Reader, Transaction
