@@ -14,6 +14,9 @@ _HOMES = {
     "Task": "riverrun.tasks",
     "Transaction": "riverrun.transactions",
     "allow_failure": "riverrun.utilities.annotations",
+    "apause_flow_run": "riverrun.flow_runs",
+    "aresume_flow_run": "riverrun.flow_runs",
+    "asuspend_flow_run": "riverrun.flow_runs",
     "flatten": "riverrun.utilities.annotations",
     "flow": "riverrun.flows",
     "get_client": "riverrun.client.orchestration",
@@ -33,7 +36,14 @@ __all__ = [*_HOMES, "__version__"]
 if TYPE_CHECKING:
     from riverrun.client.orchestration import get_client
     from riverrun.context import tags
-    from riverrun.flow_runs import pause_flow_run, resume_flow_run, suspend_flow_run
+    from riverrun.flow_runs import (
+        apause_flow_run,
+        aresume_flow_run,
+        asuspend_flow_run,
+        pause_flow_run,
+        resume_flow_run,
+        suspend_flow_run,
+    )
     from riverrun.flows import Flow, flow
     from riverrun.logging import get_run_logger
     from riverrun.states import State

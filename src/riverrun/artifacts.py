@@ -6,6 +6,7 @@ the journal keeps them: an artifact never fails the run that makes it for want o
 
 import json
 import math
+import warnings
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from riverrun.client.location import api_url
 from riverrun.client.talk import Talk, ask
 from riverrun.context import FlowRunContext, TaskRunContext
 from riverrun.logging import get_logger
+from riverrun.utilities.colours import by_colour
 from riverrun.utilities.talks import awaiting, talking
 from riverrun.wire.artifacts import Artifact as KeptArtifact
 from riverrun.wire.artifacts import ArtifactCreate, ArtifactUpdate
@@ -56,11 +58,15 @@ _KEY_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 def _create(self: "Artifact", client: Any = None) -> Talk[KeptArtifact]:  # noqa: ARG001 - see above
     """Keep this artifact, as one of the run around; gives it as it is kept."""
     flow_run_id, task_run_id = _run_ids()
+    if flow_run_id is None and task_run_id is None:
+        message = "An artifact was made outside of flow and task runs; this is deprecated. Make it in a flow or a task."
+        warnings.warn(message, FutureWarning, stacklevel=2)
+    formatted = getattr(self.format, "sync", None)  # a subclass's own `format` has none
     body = ArtifactCreate(
         key=self.key,
         type=self.type,
         description=self.description,
-        data=self.format(),
+        data=self.format() if formatted is None else formatted(self),
         metadata_=self.metadata_,
         flow_run_id=self.flow_run_id or flow_run_id,
         task_run_id=self.task_run_id or task_run_id,
@@ -115,13 +121,17 @@ class Artifact(ArtifactCreate, kw_only=True):
     get_or_create = classmethod(talking(_get_or_create))
     aget_or_create = classmethod(awaiting(_get_or_create))
 
-    def format(self) -> Any:
-        """The data as they are kept."""
-        return json.dumps(self.data)
-
     async def aformat(self) -> Any:
         """As `format`."""
-        return self.format()
+        return self._formatted()
+
+    @by_colour(aformat)
+    def format(self) -> Any:
+        """The data as they are kept."""
+        return self._formatted()
+
+    def _formatted(self) -> Any:
+        return json.dumps(self.data)
 
 
 class LinkArtifact(Artifact, kw_only=True):
@@ -131,7 +141,7 @@ class LinkArtifact(Artifact, kw_only=True):
     link_text: str | None = None
     type: str | None = "markdown"
 
-    def format(self) -> str:
+    def _formatted(self) -> str:
         """The link as markdown."""
         return f"[{self.link_text or self.link}]({self.link})"
 
@@ -142,7 +152,7 @@ class MarkdownArtifact(Artifact, kw_only=True):
     markdown: str
     type: str | None = "markdown"
 
-    def format(self) -> str:
+    def _formatted(self) -> str:
         """The text."""
         return self.markdown
 
@@ -153,7 +163,7 @@ class TableArtifact(Artifact, kw_only=True):
     table: dict[str, list[Any]] | list[Any]
     type: str | None = "table"
 
-    def format(self) -> str:
+    def _formatted(self) -> str:
         """The table as JSON; numbers that JSON lacks are null."""
         return json.dumps(_without_nan(self.table))
 
@@ -164,7 +174,7 @@ class ProgressArtifact(Artifact, kw_only=True):
     progress: float
     type: str | None = "progress"
 
-    def format(self) -> float:
+    def _formatted(self) -> float:
         """The percentage, brought to between 0 and 100."""
         return _bounded(self.progress)
 
@@ -175,7 +185,7 @@ class ImageArtifact(Artifact, kw_only=True):
     image_url: str
     type: str | None = "image"
 
-    def format(self) -> str:
+    def _formatted(self) -> str:
         """The URL."""
         return self.image_url
 

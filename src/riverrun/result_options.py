@@ -64,9 +64,15 @@ def get_default_result_storage() -> "WritableFileSystem":
     return default_storage()
 
 
+def task_scheduling_storage() -> "WritableFileSystem":
+    """Where the parameters of background tasks go that name no storage."""
+    named = settings().tasks_scheduling_default_storage_block
+    return default_storage() if named is None else storage_from(named)
+
+
 async def get_or_create_default_task_scheduling_storage() -> "WritableFileSystem":
-    """Where the parameters of tasks that run in the background go: the default storage."""
-    return default_storage()
+    """As `task_scheduling_storage`."""
+    return task_scheduling_storage()
 
 
 def storage_from(result_storage: ResultStorage | UUID) -> "WritableFileSystem":

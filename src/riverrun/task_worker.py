@@ -39,6 +39,8 @@ __all__ = ["StopTaskWorker", "TaskWorker", "aserve", "serve"]
 _PATH = "/task_runs/subscriptions/scheduled"
 #: seconds between two looks whether the worker is to stop
 _LOOK = 0.5
+#: the same for a coroutine, which shall not hold a thread
+_GLANCE = 0.05
 _LONGEST_PAUSE = 10.0
 
 
@@ -164,10 +166,26 @@ class TaskWorker:
             self._free.release()
 
     def _take(self, run: TaskRun) -> None:
+        if self._enter(run):
+            self._pool.submit(lambda: self._run_in_pool(run))
+        else:
+            self._give_place_back()
+
+    def _enter(self, run: TaskRun) -> bool:
+        """Note that a run is under way; False if it is so already."""
         with self._lock:
+            if run.id in self._runs:
+                return False
             self._runs[run.id] = run
             self.in_flight_task_runs.setdefault(run.task_key, {})[run.id] = now()
-        self._pool.submit(lambda: self._run_in_pool(run))
+        return True
+
+    def _leave(self, run: TaskRun) -> None:
+        with self._lock:
+            self._runs.pop(run.id, None)
+            self.in_flight_task_runs.get(run.task_key, {}).pop(run.id, None)
+            self.finished_task_runs[run.task_key] = self.finished_task_runs.get(run.task_key, 0) + 1
+            self._idle.notify_all()
 
     def _run_in_pool(self, run: TaskRun) -> None:
         try:
@@ -176,11 +194,7 @@ class TaskWorker:
             self._logger.error("Task run %r could not be run", run.name, exc_info=error)
             self._crash(run, f"The task worker could not run it: {type(error).__name__}: {error}")
         finally:
-            with self._lock:
-                self._runs.pop(run.id, None)
-                self.in_flight_task_runs.get(run.task_key, {}).pop(run.id, None)
-                self.finished_task_runs[run.task_key] = self.finished_task_runs.get(run.task_key, 0) + 1
-                self._idle.notify_all()
+            self._leave(run)
             self._give_place_back()
 
     def execute_task_run_sync(self, run: TaskRun) -> Any:
@@ -238,8 +252,18 @@ class TaskWorker:
         self.run(timeout)
 
     async def execute_task_run(self, task_run: TaskRun) -> Any:
-        """Run one task run, as if the server had handed it over."""
-        return await asyncio.to_thread(self.execute_task_run_sync, task_run)
+        """Run one task run, as if the server had handed it over; its final state, None if it is under way already."""
+        if not self._enter(task_run):
+            return None
+        try:
+            while self._free is not None and not self._free.acquire(blocking=False):  # noqa: ASYNC110 - threads give places back
+                await asyncio.sleep(_GLANCE)
+            try:
+                return await asyncio.to_thread(self.execute_task_run_sync, task_run)
+            finally:
+                self._give_place_back()
+        finally:
+            self._leave(task_run)
 
     async def __aenter__(self) -> "TaskWorker":
         self.started_at = now()

@@ -8,7 +8,8 @@ import pytest
 from .sdk import SDK, import_module, riverrun_only, task
 
 NAMES = {
-    "": "allow_failure flow Flow get_run_logger pause_flow_run resume_flow_run suspend_flow_run State tags task Task Transaction unmapped",
+    "": """allow_failure apause_flow_run aresume_flow_run asuspend_flow_run flow Flow get_run_logger pause_flow_run
+        resume_flow_run suspend_flow_run State tags task Task Transaction unmapped""",
     "flows": "Flow flow load_flow_from_entrypoint",
     "flow_runs": """apause_flow_run aresume_flow_run asuspend_flow_run pause_flow_run resume_flow_run suspend_flow_run
         wait_for_flow_run""",
@@ -93,7 +94,10 @@ PARAMETERS = {
     ("input.run_input", "RunInput.respond"): "run_input sender key_prefix",
     ("input.run_input", "RunInput.send_to"): "flow_run_id sender key_prefix",
     ("input.run_input", "RunInput.with_initial_data"): "description kwargs",
-    ("input.run_input", "receive_input"): """input_type timeout poll_interval raise_timeout_error exclude_keys key_prefix
+    (
+        "input.run_input",
+        "receive_input",
+    ): """input_type timeout poll_interval raise_timeout_error exclude_keys key_prefix
         flow_run_id with_metadata""",
     ("input.run_input", "send_input"): "run_input flow_run_id sender key_prefix",
     ("futures", "PrefectFuture.result"): "timeout raise_on_failure",

@@ -11,6 +11,9 @@ from riverrun import artifacts, flow, task
 from riverrun.artifacts import Artifact, LinkArtifact, ProgressArtifact, TableArtifact
 from riverrun.wire.journal import ArtifactRecord, FlowRunRecord, TaskRunRecord
 
+#: most tests here need no run around
+pytestmark = pytest.mark.filterwarnings("ignore:An artifact was made outside:FutureWarning")
+
 
 def kept(server, artifact_id):
     return server.get(f"/artifacts/{artifact_id}").json()
@@ -102,6 +105,33 @@ def test_formats(alone):
     assert ProgressArtifact(progress=7).format() == 7.0
     assert Artifact(data={"a": 1}).format() == '{"a": 1}'
     assert asyncio.run(LinkArtifact(link="x").aformat()) == "[x](x)"
+
+    async def asks():
+        link = LinkArtifact(link="x")
+        return await link.format(), link.format(_sync=True)
+
+    assert asyncio.run(asks()) == ("[x](x)", "[x](x)")
+
+
+def test_a_kind_of_ones_own(server):
+    class Note(Artifact, kw_only=True):
+        text: str
+
+        def format(self):
+            return self.text.upper()
+
+    async def leaves():
+        return await Note(text="a", key="note").acreate()
+
+    assert asyncio.run(leaves()).data == "A"
+    assert Note(text="b", key="note").create().data == "B"
+
+
+def test_outside_of_runs_is_deprecated(server):
+    with pytest.warns(FutureWarning, match="outside of flow and task runs"):
+        artifacts.create_link_artifact("x")
+    with pytest.warns(FutureWarning):
+        asyncio.run(artifacts.acreate_link_artifact("x"))
 
 
 def test_async_code_awaits(server):

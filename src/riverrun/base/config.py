@@ -73,6 +73,7 @@ class Settings:
     tasks_default_retries: int = _(0, "Retries of tasks that do not say.", also=("task_default_retries",), minimum=0)
     tasks_default_retry_delay_seconds: float | list[float] = _(0.0, "Seconds between the retries of tasks that do not say; a list gives each retry its own.", also=("task_default_retry_delay_seconds",), minimum=0)
     tasks_default_persist_result: bool | None = _(None, "Persist results of tasks that do not say. Unset: as the run around does.")
+    tasks_scheduling_default_storage_block: str | None = _(None, "Saved block (`type/name`), path or fsspec URL where the parameters of background tasks are stored that name no storage. Unset: where results are.", also=("task_scheduling_default_storage_block",))
     tasks_default_no_cache: bool = _(False, "Tasks that name no cache policy are not cached.")
     tasks_disable_caching: bool = _(False, "No task is cached, whatever it says.")
     tasks_refresh_cache: bool = _(False, "Every task runs and overwrites what is cached.")

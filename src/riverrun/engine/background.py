@@ -1,7 +1,7 @@
 """Background runs of tasks: made here, run by whichever task worker of the server takes them.
 
-The parameters lie in the task's result storage, under an id that the Scheduled state names; the worker reads them there, and
-leaves the result there. Both sides need the same storage.
+The parameters lie in the task's result storage (or that of the settings), under an id that the Scheduled state names; the
+worker reads them there, and leaves the result in its own. Both sides need the same storage.
 """
 
 from collections.abc import Iterable
@@ -14,6 +14,7 @@ from riverrun.context import FlowRunContext, TagsContext, TaskRunContext, serial
 from riverrun.engine import inputs
 from riverrun.futures import PrefectDistributedFuture, PrefectFutureList
 from riverrun.logging import get_logger
+from riverrun.result_options import task_scheduling_storage
 from riverrun.result_records import ResultRecord, ResultRecordMetadata
 from riverrun.results import ResultStore
 from riverrun.storages import read_from, write_to
@@ -86,7 +87,7 @@ def as_input(kind: str, run_id: bytes | None, name: str | None) -> RunInput:
 def store_parameters(task: "Task[..., Any]", parameters: dict[str, Any], wait_for: Iterable[Any] | None) -> UUID:
     """Keep what the run is called with; the id under which it lies. Raises SerializationError."""
     identifier = uuid4()
-    store = ResultStore().for_task(task)
+    store = _store(task)
     context = {name: value for name, value in serialize_context().items() if name != "settings_context"}
     called = {"parameters": parameters, "wait_for": list(wait_for or ()), "context": context}
     metadata = ResultRecordMetadata(storage_key=str(identifier), serializer=store.serializer)
@@ -97,8 +98,10 @@ def store_parameters(task: "Task[..., Any]", parameters: dict[str, Any], wait_fo
 
 def read_parameters(task: "Task[..., Any]", identifier: UUID) -> dict[str, Any]:
     """What `store_parameters` kept. Raises what the storage raises."""
-    store = ResultStore().for_task(task)
-    called: dict[str, Any] = ResultRecord.deserialize(
-        read_from(store.result_storage, f"parameters/{identifier}")
-    ).result
+    stored = read_from(_store(task).result_storage, f"parameters/{identifier}")
+    called: dict[str, Any] = ResultRecord.deserialize(stored).result
     return called
+
+
+def _store(task: "Task[..., Any]") -> ResultStore:
+    return ResultStore(result_storage=task_scheduling_storage()).for_task(task)
