@@ -44,7 +44,10 @@ TABLE = {
     "none left": (state("RUNNING"), state("FAILED"), {"policy": R1, "run_count": 2}, "ACCEPT", "Failed"),
     "retrying": (state("SCHEDULED", "AwaitingRetry", scheduled_time=NOW), state("RUNNING"), {"run_count": 1}, "ACCEPT", "Retrying"),
     "rerunning": (state("PENDING"), state("RUNNING"), {"run_count": 1}, "ACCEPT", "Rerunning"),
-    "long key": (state("RUNNING"), state("COMPLETED", cache_key="x" * 2001), {}, "REJECT", None),
+    "long key": (state("RUNNING"), state("COMPLETED", cache_key="x" * 2001), {}, "REJECT", "Completed"),
+    "taken in the background": (state("SCHEDULED"), state("PENDING", deferred=True), {}, "ACCEPT", "Pending"),
+    "taken twice": (state("PENDING"), state("PENDING", deferred=True), {}, "ABORT", None),
+    "taken when cancelled": (state("CANCELLED"), state("PENDING", deferred=True), {}, "ABORT", None),
 }  # fmt: skip
 
 

@@ -123,6 +123,13 @@ def _same_transition(case: _Case) -> Decision | None:
     return None
 
 
+def _claimed_once(case: _Case) -> Decision | None:
+    """A background task is taken by one worker only: who proposes Pending takes it."""
+    if case.details.deferred and case.after is PENDING and case.before in (PENDING, RUNNING, CANCELLING, CANCELLED):
+        return abort(f"The task run is {case.before.value.lower()}; somebody else has taken it.")
+    return None
+
+
 def _from_cache(case: _Case) -> Decision | None:
     cached = case.facts.cached
     if case.after is not RUNNING or case.details.cache_key is None or case.details.refresh_cache or cached is None:
@@ -230,13 +237,17 @@ def _insert_cache_key(case: _Case) -> Decision | None:
     if case.after is not COMPLETED or case.before is COMPLETED or key is None:
         return None
     if len(key) > CACHE_KEY_CHARS:
-        return reject(f"The cache key has {len(key)} characters; at most {CACHE_KEY_CHARS} are allowed.")
+        # the run has ended all the same
+        case.details.cache_key = None
+        reason = f"The cache key has {len(key)} characters; at most {CACHE_KEY_CHARS} are allowed: nothing is cached."
+        return reject(reason, case.proposed)
     case.effects.append(Effect.INSERT_CACHE_KEY)
     return None
 
 
 _RULES: Final[tuple[Rule, ...]] = (
     _same_transition,
+    _claimed_once,
     _from_cache,
     _leave_final,
     _needs_running_flow,

@@ -71,8 +71,12 @@ class FlowRunBulkDeleteResponse(Struct, Model, kw_only=True):
     deleted: list[UUID] = []
 
 
+class FlowRunOrchestrationResult(OrchestrationResult, kw_only=True):
+    flow_run_id: UUID
+
+
 class FlowRunBulkSetStateResponse(Struct, Model, kw_only=True):
-    results: list[OrchestrationResult] = []
+    results: list[FlowRunOrchestrationResult] = []
 
 
 class FlowRunPolicy(Struct, Model, kw_only=True):

@@ -1,9 +1,10 @@
 """Task runs in requests and answers of the REST interface. Durations are seconds."""
 
 from datetime import datetime
+from typing import Annotated
 from uuid import UUID
 
-from msgspec import UNSET, Struct, UnsetType, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from riverrun.wire.model import Model
 from riverrun.wire.runs import RunInput
@@ -19,8 +20,8 @@ class TaskRunPolicy(Struct, Model, kw_only=True):
     max_retries: Int = 0
     retry_delay_seconds: float = 0
     retries: Int | None = None
-    retry_delay: float | list[float] | None = None
-    retry_jitter_factor: float | None = None
+    retry_delay: float | Annotated[list[float], Meta(max_length=50)] | None = None
+    retry_jitter_factor: Annotated[float, Meta(ge=0)] | None = None
 
 
 class TaskRunCreate(Struct, Model, kw_only=True, forbid_unknown_fields=True):
@@ -30,7 +31,7 @@ class TaskRunCreate(Struct, Model, kw_only=True, forbid_unknown_fields=True):
     flow_run_id: UUID | None = None
     task_key: str
     dynamic_key: str
-    cache_key: str | None = None
+    cache_key: Annotated[str, Meta(max_length=2000)] | None = None
     cache_expiration: datetime | None = None
     task_version: str | None = None
     empirical_policy: TaskRunPolicy = field(default_factory=TaskRunPolicy)
@@ -47,7 +48,7 @@ class TaskRunResponse(Struct, Model, kw_only=True):
     flow_run_id: UUID | None = None
     task_key: str
     dynamic_key: str
-    cache_key: str | None = None
+    cache_key: Annotated[str, Meta(max_length=2000)] | None = None
     cache_expiration: datetime | None = None
     task_version: str | None = None
     empirical_policy: TaskRunPolicy = field(default_factory=TaskRunPolicy)

@@ -44,7 +44,7 @@ class ResponseDetails(Struct, Model, kw_only=True, omit_defaults=True):
 
 
 class OrchestrationResult(Struct, Model, kw_only=True):
-    """The answer to a proposed state; `state` is what holds now, or None where nothing was written."""
+    """The answer to a proposed state; `state` is what holds now, None for a run without one."""
 
     state: StateResponse | None
     status: SetStateStatus

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from msgspec import UNSET
 
 from riverrun.base.errors import ObjectNotFound
+from riverrun.base.names import run_name
 from riverrun.server.db import tables as t
 from riverrun.server.db.names import index_key
 from riverrun.server.db.units import Transaction
@@ -28,7 +29,7 @@ def update_flow_run(transaction: Transaction, flow_run_id: UUID, body: FlowRunUp
     for name in ("name", "flow_version", "infrastructure_pid"):
         value = getattr(body, name)
         if value is not UNSET and not (name == "name" and value is None):
-            values[name] = value
+            values[name] = value or run_name() if name == "name" else value
     for name in ("parameters", "job_variables"):
         value = getattr(body, name)
         if value is not UNSET:

@@ -10,7 +10,7 @@ import msgspec
 import sqlalchemy as sa
 from msgspec import Struct, field
 
-from riverrun.base.errors import ObjectNotFound
+from riverrun.base.errors import ObjectAlreadyExists, ObjectNotFound
 from riverrun.base.ids import uuid7
 from riverrun.base.names import run_name
 from riverrun.rules.bookkeeping import Ledger
@@ -28,6 +28,7 @@ from riverrun.server.runs.stored import (
     state_row,
     told,
 )
+from riverrun.server.runs.transitions import copy_to_parent
 from riverrun.wire.flow_runs import FlowRunPolicy
 from riverrun.wire.journal import FLOW_RUN, TASK_RUN
 from riverrun.wire.runs import RunInput, RunPolicy
@@ -107,6 +108,8 @@ def create_flow_run(transaction: Transaction, fields: FlowRunFields) -> tuple[UU
     state = proposed_state(fields.state or StateCreate(type=StateType.PENDING), transaction.now)
     run = _insert(transaction, FLOW_RUN, uuid7(), values, state, row=_Row(flow_key=flow.key))
     _tag(transaction, t.flow_run_tag, tags, run.key)
+    if fields.parent_task_run_id is not None:
+        copy_to_parent(transaction, fields.parent_task_run_id, run.id, state)
     if fields.deployment_id is not None:
         transaction.wake("scheduled", f"deployment:{fields.deployment_id.hex}")
     if fields.work_queue_id is not None:
@@ -147,32 +150,31 @@ def create_task_run(transaction: Transaction, body: TaskRunCreate) -> tuple[UUID
         "requested": 1,
     }
     state = proposed_state(body.state or StateCreate(type=StateType.PENDING), transaction.now)
-    row = _Row(flow_key=None, task_key=body.task_key)
+    row = _Row(flow_key=None, task_key=body.task_key, flow_run_id=body.flow_run_id)
     run = _insert(transaction, TASK_RUN, body.id or uuid7(), values, state, row=row)
     _tag(transaction, t.task_run_tag, tags, run.key)
     return run.id, True
 
 
 def _known_task_run(transaction: Transaction, body: TaskRunCreate, flow_run_key: int | None) -> UUID | None:
-    """The task run of this id or, inside a flow run, of this natural key."""
+    """The task run of this natural key; raises ObjectAlreadyExists where another one has the id."""
     task_run = t.task_run
-    same = [] if body.id is None else [task_run.c.id == body.id]
-    if flow_run_key is not None:
-        # as the unique index has it, which the planner knows by this text
-        same.append(
-            sa.and_(
-                sa.func.coalesce(task_run.c.flow_run_key, sa.literal_column("0")) == flow_run_key,
-                task_run.c.task_key == body.task_key,
-                task_run.c.dynamic_key == body.dynamic_key,
-                task_run.c.requested == sa.literal_column("1"),
-            )
-        )
-    for condition in same:
-        mine = task_run.c.workspace_id == transaction.workspace
-        found: UUID | None = transaction.scalar(sa.select(task_run.c.id).where(mine, condition))
-        if found is not None:
-            return found
-    return None
+    mine = task_run.c.workspace_id == transaction.workspace
+    # as the unique index has it, which the planner knows by this text
+    same = sa.and_(
+        sa.func.coalesce(task_run.c.flow_run_key, sa.literal_column("0")) == (flow_run_key or 0),
+        task_run.c.task_key == body.task_key,
+        task_run.c.dynamic_key == body.dynamic_key,
+        task_run.c.requested == sa.literal_column("1"),
+    )
+    found: UUID | None = transaction.scalar(sa.select(task_run.c.id).where(mine, same))
+    if found is not None or body.id is None:
+        return found
+    # a run that events told of has the id, and no natural key of a request
+    holder = transaction.row(sa.select(task_run.c.id, task_run.c.requested).where(mine, task_run.c.id == body.id))
+    if holder is not None and holder.requested:
+        raise ObjectAlreadyExists(f"The id {body.id} is that of another task run.")
+    return None if holder is None else holder.id
 
 
 class _Row(Struct):
@@ -180,6 +182,7 @@ class _Row(Struct):
 
     flow_key: int | None
     task_key: str | None = None
+    flow_run_id: UUID | None = None
 
 
 def _insert(

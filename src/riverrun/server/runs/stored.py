@@ -70,6 +70,11 @@ _TASK_RUN = _load(
     t.task_run,
     t.task_run_state,
     t.task_run.c.flow_run_key,
+    sa.select(t.flow_run.c.id)
+    .where(t.flow_run.c.key == t.task_run.c.flow_run_key)
+    .correlate(t.task_run)
+    .scalar_subquery()
+    .label("flow_run_id"),
     t.task_run.c.flow_run_run_count,
     t.task_run.c.task_key,
     t.task_run.c.tags,
@@ -88,7 +93,7 @@ class Stored:
         self.id: UUID = row.id
         self.created: int = row.created
         self.seq: int = row.state_seq
-        self.policy = _policy(row.policy) if row.policy else RunPolicy()
+        self.policy = _policy(row.policy) if row.policy else RunPolicy(retries=0, retry_delay=0.0)
         #: columns to change beside the ledger
         self.changes: dict[str, Any] = {}
         self.ledger = Ledger(
@@ -104,7 +109,7 @@ class Stored:
             resuming=bool(row.resuming),
         )
         self.policy.resuming = self.ledger.resuming
-        flow_run_id, task_run_id = (row.id, None) if kind == FLOW_RUN else (None, row.id)
+        flow_run_id, task_run_id = (row.id, None) if kind == FLOW_RUN else (row.flow_run_id, row.id)
         self.state: BaseState | None = (
             None if row.s_id is None else state_of(row, flow_run_id=flow_run_id, task_run_id=task_run_id)
         )
@@ -166,10 +171,9 @@ def set_policy(run: Stored, changes: dict[str, Any]) -> None:
     run.changes["policy"] = policy_text(run.policy)
 
 
-def policy_text(policy: RunPolicy) -> str | None:
-    """A policy as its column holds it: None for the default, `resuming` left to the ledger."""
-    text = _json(msgspec.structs.replace(policy, resuming=False, pause_keys=policy.pause_keys or [])).decode()
-    return None if text == "{}" else text
+def policy_text(policy: RunPolicy) -> str:
+    """A policy as its column holds it, `resuming` left to the ledger. No text at all means no retries: what journals tell."""
+    return _json(msgspec.structs.replace(policy, resuming=False, pause_keys=policy.pause_keys or [])).decode()
 
 
 def enter_state(transaction: Transaction, run: Stored, state: BaseState) -> BaseState:
@@ -198,7 +202,7 @@ def enter_values(run: Stored, state: BaseState) -> tuple[Any, ...]:
     if run.kind == FLOW_RUN:
         details.flow_run_id = run.id
     else:
-        details.task_run_id = run.id
+        details.flow_run_id, details.task_run_id = run.row.flow_run_id, run.id
     run.seq += 1
     run.state = state
     return (

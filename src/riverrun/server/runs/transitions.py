@@ -42,6 +42,7 @@ _DETAILS = {
 _DEPLOYMENT = sa.select(
     t.deployment.c.concurrency_limit_id, t.deployment.c.collision_strategy, t.deployment.c.grace_period_seconds
 ).where(t.deployment.c.id == sa.bindparam("deployment_id"))
+_RESUMES = sa.update(t.flow_run).where(t.flow_run.c.key == sa.bindparam("run_key")).values(resuming=1)
 _CACHED = (
     sa.select(t.task_run_state.c.message, t.task_run_state.c.data)
     .join_from(t.cache_entry, t.task_run_state, t.task_run_state.c.id == t.cache_entry.c.state_id)
@@ -74,10 +75,15 @@ def propose(
     if state is not None:
         lease = None if run.state is None else run.state.state_details.deployment_concurrency_lease_id
         _move_slot(transaction, run, decision, limit, lease)
-        set_policy(run, decision.policy)
+        policy = dict(decision.policy)
+        # as the peer counts: a pause that is resumed straight to Running counts as another start
+        resumes = policy.pop("resuming", None) if state.type is StateType.RUNNING else None
+        set_policy(run, policy)
         enter_state(transaction, run, state)
+        if resumes:
+            transaction.execute(_RESUMES, {"run_key": run.key})
         if Effect.COPY_TO_PARENT in decision.effects:
-            _copy_to_parent(transaction, run, state)
+            copy_to_parent(transaction, run.row.parent_task_run_id, run.id, state)
         if state.type in (StateType.CRASHED, StateType.CANCELLED):
             slots.release_of_flow_run(transaction, run.key, run.id)
         if state.type in TERMINAL_STATES or state.type is StateType.CANCELLING:
@@ -86,16 +92,13 @@ def propose(
 
 
 def result_of(decision: Decision, present: BaseState | None) -> OrchestrationResult:
-    """A decision as its proposer reads it. WAIT and ABORT carry no state."""
-    silent = decision.answer in (Answer.WAIT, Answer.ABORT)
+    """A decision as its proposer reads it, with the state that holds now."""
     details = ResponseDetails(type=_DETAILS[decision.answer])  # type: ignore[arg-type]
     if decision.answer is not Answer.ACCEPT:
         details.reason = decision.reason
     if decision.answer is Answer.WAIT:
         details.delay_seconds = round(decision.delay)
-    return OrchestrationResult(
-        state=None if silent else answer_of(present), status=decision.answer.value, details=details
-    )
+    return OrchestrationResult(state=answer_of(present), status=decision.answer.value, details=details)
 
 
 # -- flow runs --------------------------------------------------------------------------------------------------------------
@@ -146,13 +149,12 @@ def _move_slot(transaction: Transaction, run: Stored, decision: Decision, limit:
         slots.release(transaction, lease)
 
 
-def _copy_to_parent(transaction: Transaction, run: Stored, state: BaseState) -> None:
-    """The task run in the parent flow run that stands for a subflow run enters the same state."""
-    parent_id: UUID = run.row.parent_task_run_id
+def copy_to_parent(transaction: Transaction, parent_id: UUID, run_id: UUID, state: BaseState) -> None:
+    """The task run in the parent flow run that stands for the subflow run `run_id` enters the same state."""
     if transaction.scalar(sa.select(t.task_run.c.key).where(t.task_run.c.id == parent_id)) is None:
         return  # the parent's own records have not arrived
     parent = load_task_run(transaction, parent_id)
-    details = StateDetails(child_flow_run_id=run.id, scheduled_time=state.state_details.scheduled_time)
+    details = StateDetails(child_flow_run_id=run_id, scheduled_time=state.state_details.scheduled_time)
     mirrored = BaseState(
         type=state.type,
         name=state.name,
