@@ -116,6 +116,7 @@ def test_pause_and_resume_with_input(api: httpx.Client) -> None:
     right = api.post(f"/flow_runs/{run['id']}/resume", json={"run_input": {"n": 3}})
     assert (right.status_code, right.json()["state"]["type"]) == (201, "RUNNING")
     assert api.get(f"/flow_runs/{run['id']}/input/r").json() == {"n": 3}
+    assert api.get(f"/flow_runs/{run['id']}").json()["run_count"] == 2  # as the peer counts a blocking pause
     assert api.post(f"/flow_runs/{run['id']}/resume", json={}).json()["status"] == "ABORT"
     again = propose(api, run, "PAUSED", details={"pause_key": "1"}).json()
     assert again["status"] == "REJECT"
