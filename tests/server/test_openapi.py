@@ -17,6 +17,7 @@ EXPECTED = list(csv.DictReader(Path(__file__).with_name("operations.csv").read_t
 #: riverrun's own
 OWN = {
     "GET /metrics", "GET /openapi.json", "POST /journal", "POST /presence", "POST /flow_runs/{}/begin",
+    "GET /find/counts", "GET /find/flow_run", "GET /find/lost", "GET /find/task_run",
 }  # fmt: skip
 #: the peer's that riverrun does not have
 LEFT_OUT = {"POST /templates/validate"}

@@ -29,6 +29,7 @@ STAYS = {
     "deployment_schedule", "deployment_tag", "flow", "loop", "outbox", "saved_search", "slot", "slot_waiter", "variable",
     "work_pool", "work_queue", "workspace",
     "artifact_collection",  # the newest of each key
+    "run_rollup_delta", "task_delivery", "task_subscription",
 }  # fmt: skip
 OF_RUNS = {
     "flow_run", "flow_run_input", "flow_run_state", "flow_run_tag", "task_run", "task_run_state", "task_run_tag",
