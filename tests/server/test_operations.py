@@ -306,6 +306,11 @@ def test_the_database_is_kept(tmp_path: Path, url: str | None) -> None:
     assert command(tmp_path, "server", "database", "reset", "-y", url=url).returncode == 0
     with server(tmp_path, url=url) as running, running.client() as api:
         assert api.get("/flows/name/gone").status_code == 404
+    older = command(tmp_path, "server", "database", "downgrade", "-y", url=url)
+    assert (older.returncode, older.stderr) == (0, "The tables are at 0001.\n")
+    behind = command(tmp_path, "server", "database", "check", "--json", url=url)
+    assert (behind.returncode, json.loads(behind.stdout)["revision"]) == (1, "0001")
+    assert command(tmp_path, "server", "database", "upgrade", url=url).stderr == "Upgraded from 0001 to 0002.\n"
     unknown = command(tmp_path, "server", "database", "downgrade", "-y", "-r", "nothing", url=url)
     assert unknown.returncode == 2
     assert "There is no revision 'nothing'" in unknown.stderr
