@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -13,9 +14,11 @@ from alembic.script import ScriptDirectory
 from riverrun.base.errors import UnavailableError
 from riverrun.server.db import schema
 from riverrun.server.db.engine import Database, open_database
-from riverrun.server.db.tables import metadata
+from riverrun.server.db.tables import metadata, run_rollup
 from riverrun.server.ingest import ingest_records
-from tests.store.make import contents, items, make_story
+from riverrun.server.runs import rollups
+from riverrun.server.store import Store
+from tests.store.make import contents, items, make_flow_run, make_story, make_task_run
 
 #: SQLite's expression indexes cannot be reflected; `_schema` compares their text
 pytestmark = pytest.mark.filterwarnings(
@@ -135,3 +138,19 @@ def test_sqlite_is_set_up_to_keep_what_it_acknowledges(database: Database) -> No
     assert told == {"synchronous": 2, "journal_mode": "wal", "auto_vacuum": 2, "busy_timeout": 30_000}
     with database.read() as connection, pytest.raises(sa.exc.OperationalError, match="readonly"):
         connection.exec_driver_sql("DELETE FROM flow_run")
+
+
+def test_runs_that_are_there_are_summed_up(database: Database) -> None:
+    ingest_records(database, b"s" * 16, items([*make_story(3), make_flow_run(), make_task_run(None)]))
+    schema.downgrade(database, "0001")
+    schema.upgrade(database)
+
+    def sums() -> list[Any]:
+        with database.read() as connection:
+            return sorted(connection.execute(sa.select(run_rollup)).all())
+
+    filled = sums()
+    store = Store(database)
+    store.write_now(rollups.rebuild)
+    store.close()
+    assert filled == sums() != []

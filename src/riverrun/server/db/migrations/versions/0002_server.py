@@ -12,6 +12,29 @@ down_revision = "0001"
 def upgrade() -> None:
     _change_the_ledger()
     _create_tables()
+    _fill_the_sums()
+
+
+def _fill_the_sums() -> None:
+    """Sum up the runs that are there, by minute and by hour (`server.runs.rollups`)."""
+    start_of_flow_run = "coalesce(start_time, expected_start_time)"
+    for kind, table, instant, flow in (
+        (0, "flow_run", "expected_start_time", "0"),
+        (0, "flow_run", "expected_start_time", "flow_key"),
+        (2, "flow_run", start_of_flow_run, "0"),
+        (2, "flow_run", start_of_flow_run, "flow_key"),
+        (1, "task_run", "expected_start_time", "0"),
+        (3, "task_run", "start_time", "0"),
+    ):
+        for level, minutes in ((0, 1), (4, 60)):
+            late = "CASE WHEN start_time > expected_start_time THEN start_time - expected_start_time ELSE 0 END"
+            # names of this file and numbers only
+            op.execute(
+                "INSERT INTO run_rollup (workspace_id, kind, flow_key, minute, state_type, state_name, n, run_time, lateness) "
+                f"SELECT workspace_id, {kind + level}, {flow}, ({instant} / {minutes * 60_000_000}) * {minutes}, state_type, "
+                f"coalesce(state_name, ''), count(*), sum(total_run_time), sum({late}) FROM {table} "
+                f"WHERE state_type IS NOT NULL AND {instant} IS NOT NULL AND {flow} IS NOT NULL GROUP BY 1, 2, 3, 4, 5, 6"
+            )
 
 
 def _change_the_ledger() -> None:
