@@ -191,6 +191,8 @@ def _responses(route: Route, schemas: dict[int, Any]) -> dict[str, Any]:
     refusals = {*_EVERYWHERE, *route.errors, *(_WITH_BODY if takes_body else ())}
     if takes_body or route.parameters:
         refusals.add(422)
+    if any(parameter.where == "path" for parameter in route.parameters):
+        refusals.add(404)
     if route.kind == "write":
         refusals.add(409)  # what somebody else has just made
     refusal, invalid = ({"$ref": _COMPONENT + name} for name in ("Refusal", "InvalidRequest"))
