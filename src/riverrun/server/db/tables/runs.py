@@ -87,6 +87,8 @@ flow_run = Table(
     Column("labels", Text),
     Column("created_by", Text),
     Column("job_variables", Text),
+    #: the `deployment_version.number` that the run was made of
+    Column("deployment_version_number", Integer),
     Index(None, "workspace_id", "expected_start_time"),
     Index(None, "workspace_id", "state_type", "expected_start_time"),
     Index(None, "flow_key", "expected_start_time"),
@@ -132,6 +134,12 @@ _partial(
     flow_run.c.workspace_id,
     flow_run.c.next_scheduled_start_time,
     where=flow_run.c.next_scheduled_start_time.is_not(None),
+)
+#: what may become late
+_partial(
+    "ix_flow_run_on_time",
+    flow_run.c.next_scheduled_start_time,
+    where=sa.and_(flow_run.c.next_scheduled_start_time.is_not(None), flow_run.c.state_name.is_(None)),
 )
 #: the unfinished runs of a process, for its life signs
 _partial(

@@ -6,7 +6,15 @@ from riverrun.server.db.tables.metadata import metadata
 from riverrun.server.db.tables.objects import thing
 from riverrun.server.db.types import Id, Micros
 
-__all__ = ["deployment", "deployment_schedule", "deployment_tag", "work_pool", "work_queue", "worker"]
+__all__ = [
+    "deployment",
+    "deployment_schedule",
+    "deployment_tag",
+    "deployment_version",
+    "work_pool",
+    "work_queue",
+    "worker",
+]
 
 deployment = thing(
     "deployment",
@@ -34,6 +42,8 @@ deployment = thing(
     Column("job_variables", Text),
     Column("created_by", Text),
     Column("updated_by", Text),
+    #: its present `deployment_version.number`; None before it was first kept
+    Column("version_number", Integer),
     UniqueConstraint("flow_id", "name"),
     Index(None, "workspace_id", "name"),
 )
@@ -47,7 +57,32 @@ deployment_schedule = thing(
     Column("max_scheduled_runs", Integer),
     Column("parameters", Text),
     Column("slug", Text),
+    #: what becomes of instants that were missed: "latest" or "none"; None means that all are made up for
+    Column("catch_up", Text),
+    #: seconds
+    Column("jitter", Float),
+    Column("max_late", Float),
+    Column("start_time", Micros),
+    Column("end_time", Micros),
+    #: up to here, included, every instant has its run or was passed over on purpose; None: nothing was made yet
+    Column("mark", Micros),
+    #: when the scheduler moved the mark
+    Column("filled", Micros),
+    #: when it has to look again; None: at once, NEVER: not before something changes
+    Column("next_fill", Micros, index=True),
     UniqueConstraint("deployment_id", "slug"),
+)
+
+#: what a deployment was and is: a row for each change of what its runs are made of
+deployment_version = Table(
+    "deployment_version",
+    metadata,
+    Column("deployment_id", Id, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("created", Micros, nullable=False),
+    Column("workspace_id", SmallInteger, nullable=False),
+    #: JSON of `wire.deployments.DeploymentCode`
+    Column("document", Text, nullable=False),
 )
 
 deployment_tag = Table(
