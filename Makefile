@@ -23,7 +23,7 @@ $(READY): requirements-dev.lock pyproject.toml scripts/bootstrap
 
 dev: $(READY) ## an environment to work in, from the hash lock: .venv
 
-demo: $(READY) ## install everything, run a real pipeline on real data, show what the store remembers of it
+demo: $(READY) ## install everything, start a server, run a real pipeline on real data, show what the server remembers of it
 	@RIVERRUN_HOME="$(CURDIR)/$(DEMO)/home" $(BIN)/python examples/demo.py --output $(DEMO)/output $(ARGS)
 
 test: $(READY) ## the whole test suite (ARGS="tests/meta -k locks" for a part)

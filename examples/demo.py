@@ -1,6 +1,6 @@
-"""`make demo`: runs the weather example by the command line, then reads back from the store what happened.
+"""`make demo`: starts a server, runs the weather example beside it, then reads back from the server what happened.
 
-Every step is a command that a person could type; each is shown before it runs. Everything is kept in one folder, so that
+The server stays when the tour is over. Every step is a command that a person could type; each is shown before it runs. Everything is kept in one folder, so that
 nothing of the machine's own riverrun is touched. Stops at the first command that fails, with its exit code.
 """
 
@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import shlex
+import socket
 import subprocess
 import sys
 import time
@@ -25,9 +26,15 @@ def main() -> None:
     parser.add_argument(
         "--output", type=Path, default=Path(".demo", "output"), help="where chart and table are written"
     )
-    output = parser.parse_args().output.resolve()
+    parser.add_argument("--port", type=int, default=4200, help="where the server listens; 0: any free port")
+    options = parser.parse_args()
+    output = options.output.resolve()
     home = Path(os.environ.setdefault("RIVERRUN_HOME", str(Path(".demo", "home").resolve())))
     first = not home.exists()
+
+    heading("A server")
+    start_server(options.port)
+    api = read("server", "status")["url"]
 
     heading("A pipeline on four years of Seattle's weather")
     print("Two attempts to read the data fail and are retried, and a file with official normals is missing on purpose:")
@@ -36,7 +43,7 @@ def main() -> None:
     show("run", f"{HERE.name}/weather.py:seattle_weather", "--param", f"output={output}", watched=FANCY)
     took = time.perf_counter() - started
 
-    heading("What the store remembers")
+    heading("What the server remembers")
     run = latest_flow_run()
     show("flow-run", "ls", "--limit", "5")
     show("flow-run", "inspect", run["name"])
@@ -52,9 +59,13 @@ def main() -> None:
     print(f"It took {took:.1f} s, the start of Python and {len(tasks)} task runs included. Try:\n")
     print(f"  export RIVERRUN_HOME={shlex.quote(str(home))} PATH={shlex.quote(str(RIVERRUN.parent))}:$PATH")
     print(f"  riverrun task-run ls --flow-run {run['name']}")
+    print(f"  riverrun api GET /flow_runs/{run['id']}")
     print(f"  riverrun run {HERE.name}/weather.py:seattle_weather --param years='[2014, 2015]' --param wet_from=5")
     if first:
         print("  make demo          once more: the usual year now comes from the cache in its first call too")
+    print("  riverrun server stop")
+    print(f"\nThe server goes on; its API is at {api}. Prefect's own client can use it, too:")
+    print(f"  export PREFECT_API_URL={api}")
     print("\nThe pipeline is examples/weather.py. README.md goes on from here.")
 
 
@@ -85,6 +96,21 @@ def read(*arguments: str) -> list[dict]:
         [RIVERRUN, *arguments, "--json"], cwd=HERE.parent, stdout=subprocess.PIPE, text=True, check=True
     )
     return json.loads(done.stdout)
+
+
+def start_server(port: int) -> None:
+    """Starts a server in the background, or finds the one that an earlier tour has left."""
+    found = subprocess.run([RIVERRUN, "server", "status", "--json"], capture_output=True, text=True, check=False)
+    if found.returncode == 0:
+        print(f"It runs already: {json.loads(found.stdout)['url']}\n")
+        return
+    show("server", "start", "--background", "--port", str(port if is_free(port) else 0))
+
+
+def is_free(port: int) -> bool:
+    """Whether nobody listens there."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 def latest_flow_run() -> dict:

@@ -16,9 +16,10 @@ SEED_OF_TRUTH = {2012: 1226, 2013: 828, 2014: 1233, 2015: 1139}  # mm of rain a 
 def tour(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """What the demo printed, and its folder."""
     folder = tmp_path_factory.mktemp("demo")
+    environment = {**os.environ, "RIVERRUN_HOME": str(folder / "home")}
     done = subprocess.run(
-        [sys.executable, str(ROOT / "examples" / "demo.py"), "--output", str(folder / "output")],
-        env={**os.environ, "RIVERRUN_HOME": str(folder / "home")},
+        [sys.executable, str(ROOT / "examples" / "demo.py"), "--output", str(folder / "output"), "--port", "0"],
+        env=environment,
         cwd=folder,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -26,7 +27,10 @@ def tour(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
         text=True,
         timeout=120,
     )
+    riverrun = Path(sys.executable).with_name("riverrun")
+    stopped = subprocess.run([riverrun, "server", "stop"], env=environment, capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stdout
+    assert stopped.returncode == 0, stopped.stdout + stopped.stderr
     return done.stdout, folder
 
 
