@@ -32,7 +32,7 @@ STAYS = {
     "run_rollup_delta", "task_delivery", "task_subscription",
 }  # fmt: skip
 OF_RUNS = {
-    "flow_run", "flow_run_input", "flow_run_state", "flow_run_tag", "task_run", "task_run_state", "task_run_tag",
+    "attempt", "flow_run", "flow_run_input", "flow_run_state", "flow_run_tag", "task_run", "task_run_state", "task_run_tag",
 }  # fmt: skip
 _numbers = count(1)
 

@@ -8,11 +8,13 @@ import sqlalchemy as sa
 
 from riverrun.base.clock import now, to_micros
 from riverrun.base.errors import ObjectNotFound
+from riverrun.server.concurrency import slots
 from riverrun.server.db.engine import Database
 from riverrun.server.db.filters import form_of
 from riverrun.server.db.names import index_key
 from riverrun.server.db.scope import Scope
 from riverrun.server.db.tables import (
+    attempt,
     flow_run,
     flow_run_input,
     flow_run_state,
@@ -25,9 +27,11 @@ from riverrun.server.db.tables import (
 from riverrun.server.db.units import Caller, Shared, Transaction
 from riverrun.server.runs import rollups
 from riverrun.wire.journal import FLOW_RUN, TASK_RUN
+from riverrun.wire.states import TERMINAL_STATES, TYPE_CODES
 
 BATCH_RUNS = 500
 BATCH_LOGS = 2000
+_ENDED = frozenset(TYPE_CODES[kind] for kind in TERMINAL_STATES)
 
 
 def delete_flow_run(database: Database, scope: Scope, flow_run_id: UUID) -> int:
@@ -129,5 +133,9 @@ def _delete_runs(
     if tagged:
         transaction.verbs.delete(transaction.cursor, tag_table, ("workspace_id", "tag", "run_key"), tagged)
     transaction.execute(sa.delete(states).where(states.c.run_key.in_(keys)))
+    if kind == FLOW_RUN:
+        transaction.execute(sa.delete(attempt).where(attempt.c.flow_run_key.in_(keys)))
+        # what was deleted on its way gives back what it holds
+        slots.release_held_by(transaction, [row.id for row in rows if row.state_type not in _ENDED])
     transaction.execute(sa.delete(run).where(run.c.key.in_(keys)))
     rollups.change(transaction, [(kind, getattr(row, "flow_key", None), rollups.place_in(row), None) for row in rows])

@@ -36,6 +36,7 @@ from riverrun.server.db.tables.runs import (
     task_subscription,
 )
 from riverrun.server.db.tables.work import (
+    attempt,
     deployment,
     deployment_schedule,
     deployment_tag,
@@ -50,6 +51,7 @@ __all__ = [
     "NAME_PREFIX",
     "artifact",
     "artifact_collection",
+    "attempt",
     "automation",
     "block_document",
     "block_schema",

@@ -119,6 +119,7 @@ _partial(
     flow_run.c.work_queue_id,
     flow_run.c.state_type,
     flow_run.c.next_scheduled_start_time,
+    flow_run.c.key,
     where=flow_run.c.work_queue_id.is_not(None),
 )
 #: what a deployment has to hand out
@@ -126,7 +127,16 @@ _partial(
     "ix_flow_run_due",
     flow_run.c.deployment_id,
     flow_run.c.next_scheduled_start_time,
+    flow_run.c.key,
     where=flow_run.c.next_scheduled_start_time.is_not(None),
+)
+#: who waits for a slot of a deployment, by who came first
+_partial(
+    "ix_flow_run_awaiting_slot",
+    flow_run.c.deployment_id,
+    flow_run.c.expected_start_time,
+    flow_run.c.key,
+    where=flow_run.c.state_name == "AwaitingConcurrencySlot",
 )
 _partial("ix_flow_run_parent", flow_run.c.parent_task_run_id, where=flow_run.c.parent_task_run_id.is_not(None))
 _partial(

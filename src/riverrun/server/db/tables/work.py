@@ -4,9 +4,10 @@ from sqlalchemy import Column, Float, Index, Integer, SmallInteger, Table, Text,
 
 from riverrun.server.db.tables.metadata import metadata
 from riverrun.server.db.tables.objects import thing
-from riverrun.server.db.types import Id, Micros
+from riverrun.server.db.types import Id, Key, Micros
 
 __all__ = [
+    "attempt",
     "deployment",
     "deployment_schedule",
     "deployment_tag",
@@ -127,5 +128,21 @@ worker = thing(
     Column("name", Text, nullable=False),
     Column("last_heartbeat", Micros, nullable=False),
     Column("heartbeat_interval_seconds", Float),
+    #: the process that beats; None for workers that only send heartbeats
+    Column("process_id", Id, index=True),
     UniqueConstraint("work_pool_id", "name"),
+)
+
+#: claimed flow runs: which worker process has them, and until when unless it gives a sign of life
+attempt = Table(
+    "attempt",
+    metadata,
+    Column("flow_run_key", Key, primary_key=True, autoincrement=False),
+    #: rises with every claim of the run (it is the number of the Pending state); who begins the run must know it
+    Column("fence", Integer, nullable=False),
+    Column("worker_id", Id, nullable=False, index=True),
+    #: what the worker calls itself
+    Column("worker_name", Text, nullable=False),
+    Column("claimed", Micros, nullable=False),
+    Column("lease_until", Micros, nullable=False, index=True),
 )

@@ -1,9 +1,12 @@
-"""Schedules that are kept by the server, versions of deployments. Safe before the new code is live: it only adds."""
+"""Schedules that are kept by the server, versions of deployments, claims of workers.
+
+Safe before the new code is live: it adds, and widens two indexes.
+"""
 
 import sqlalchemy as sa
 from alembic import op
 
-from riverrun.server.db.types import Id
+from riverrun.server.db.types import Id, Key
 
 revision = "0003"
 down_revision = "0002"
@@ -21,7 +24,14 @@ _ADDED = (
     ("deployment_schedule", "mark", sa.BigInteger),
     ("deployment_schedule", "filled", sa.BigInteger),
     ("deployment_schedule", "next_fill", sa.BigInteger),
+    ("worker", "process_id", Id),
 )
+_QUEUED = sa.text("work_queue_id IS NOT NULL")
+_DUE = sa.text("next_scheduled_start_time IS NOT NULL")
+_AWAITING = sa.text("state_name = 'AwaitingConcurrencySlot'")
+#: indexes that hand out runs, before and with this revision: their order is now that of the handing out
+_QUEUE = ["work_queue_id", "state_type", "next_scheduled_start_time"]
+_DEPLOYMENT = ["deployment_id", "next_scheduled_start_time"]
 
 
 def upgrade() -> None:
@@ -44,9 +54,39 @@ def upgrade() -> None:
         sa.Column("document", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("deployment_id", "number", name="pk_deployment_version"),
     )
+    op.create_table(
+        "attempt",
+        sa.Column("flow_run_key", Key, autoincrement=False, nullable=False),
+        sa.Column("fence", sa.Integer, nullable=False),
+        sa.Column("worker_id", Id, nullable=False),
+        sa.Column("worker_name", sa.Text, nullable=False),
+        sa.Column("claimed", sa.BigInteger, nullable=False),
+        sa.Column("lease_until", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("flow_run_key", name="pk_attempt"),
+    )
+    op.create_index("ix_attempt_lease_until", "attempt", ["lease_until"])
+    op.create_index("ix_attempt_worker_id", "attempt", ["worker_id"])
+    op.create_index("ix_worker_process_id", "worker", ["process_id"])
+    _index_handing_out("key")
+    awaiting = ["deployment_id", "expected_start_time", "key"]
+    _index("ix_flow_run_awaiting_slot", awaiting, _AWAITING)
+
+
+def _index(name: str, columns: list[str], where: sa.TextClause) -> None:
+    op.create_index(name, "flow_run", columns, sqlite_where=where, postgresql_where=where)
+
+
+def _index_handing_out(*last: str) -> None:
+    for name, columns, where in (("queue", _QUEUE, _QUEUED), ("due", _DEPLOYMENT, _DUE)):
+        op.drop_index(f"ix_flow_run_{name}", table_name="flow_run")
+        _index(f"ix_flow_run_{name}", [*columns, *last], where)
 
 
 def downgrade() -> None:
+    op.drop_index("ix_flow_run_awaiting_slot", table_name="flow_run")
+    _index_handing_out()
+    op.drop_table("attempt")
+    op.drop_index("ix_worker_process_id", table_name="worker")
     op.drop_table("deployment_version")
     op.drop_index("ix_flow_run_on_time", table_name="flow_run")
     op.drop_index("ix_deployment_schedule_next_fill", table_name="deployment_schedule")
