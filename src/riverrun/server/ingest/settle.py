@@ -140,7 +140,7 @@ def _left_behind(connection: sa.Connection, scope: Scope, kind: int, writer: byt
         between_retries += [mine, run.c.end_time.is_(None)]
     else:
         between_retries.append(run.c.next_scheduled_start_time.is_not(None))
-    rows = []
+    rows: list[Any] = []
     # two statements, for each of which there is an index: stores have many runs, and few that are on the way
     for conditions in ([run.c.state_type.in_(types)], between_retries):
         found = (
