@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from riverrun.rules import schedules
@@ -52,6 +52,7 @@ def test_daily_times_fall_due_once_a_day_in_every_zone(zone_name: str) -> None:
                 assert before < wanted < wall
 
 
+@settings(deadline=None)
 @given(st.sampled_from(ZONES), st.sampled_from([15, 20, 30]))
 def test_what_repeats_within_the_day_falls_due_every_time(zone_name: str, step: int) -> None:
     zone = ZoneInfo(zone_name)

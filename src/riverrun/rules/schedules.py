@@ -15,12 +15,17 @@ from itertools import islice, takewhile
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import msgspec
 from cronsim import CronSim, CronSimError
 from dateutil import rrule as dateutil_rrule
+from msgspec import UNSET
 
 from riverrun.wire.schedules import Schedule
 
 _DAY = timedelta(days=1)
+_SECOND = timedelta(seconds=1)
+#: no change of the clock is longer, but for days that a country skipped when it moved to the other side of the date line
+_LONGEST_CHANGE = timedelta(hours=3)
 #: anchor of intervals that name none, as the peer has it
 ANCHOR = datetime(2020, 1, 1, tzinfo=UTC)
 #: instants lie within these
@@ -70,6 +75,41 @@ def instants(schedule: Schedule, start: datetime, until: datetime, limit: int) -
     else:
         stream = _rrule(schedule, zone, start)
     return list(islice(takewhile(lambda instant: instant <= until, _rising(stream, start)), limit))
+
+
+def note(schedule: Schedule, instant: datetime) -> str | None:
+    """What a change of the clock does to an instant of a schedule, in words; None where there is none."""
+    zone = zone_of(schedule)
+    local = instant.astimezone(zone)
+    wall = local.replace(tzinfo=None)
+    before = (instant - _SECOND).astimezone(zone).replace(tzinfo=None) + _SECOND
+    if wall > before:
+        left_out = None if _wanted(schedule, zone, wall, wall + _SECOND) else _wanted(schedule, zone, before, wall)
+        return (
+            None
+            if left_out is None
+            else (
+                f"The clock goes from {before:%H:%M} to {wall:%H:%M}: {left_out:%H:%M} does not exist that day, so it runs at once "
+                "after the change."
+            )
+        )
+    first, second = (wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+    if second <= first:
+        return None
+    which = "second" if local.fold else "first"
+    return f"The clock is set back: {wall:%H:%M} comes twice that day, this is the {which} time."
+
+
+def _wanted(schedule: Schedule, zone: tzinfo, first: datetime, until: datetime) -> datetime | None:
+    """The first wall-clock time from `first` to before `until` that a schedule asks for."""
+    if isinstance(schedule.interval, int | float):
+        step, anchor = _anchored(schedule, zone)
+        if step < _DAY:
+            return None
+        schedule = msgspec.structs.replace(schedule, anchor_date=anchor.astimezone(zone).replace(tzinfo=UTC))
+    schedule = msgspec.structs.replace(schedule, timezone=UNSET)
+    found = instants(schedule, first.replace(tzinfo=UTC), until.replace(tzinfo=UTC) - timedelta(microseconds=1), 1)
+    return found[0].replace(tzinfo=None) if found else None
 
 
 def check(schedule: Schedule) -> None:
@@ -176,8 +216,12 @@ def _cronsim(schedule: Schedule, start: datetime) -> CronSim:
 
 
 def _cron(schedule: Schedule, zone: tzinfo, start: datetime) -> Iterator[datetime]:
-    # an hour early: the simulation starts on the wall clock, which may be in the second of two equal hours
-    local = (start - timedelta(hours=1)).astimezone(zone)
+    # the simulation begins after its start
+    local = (start - _SECOND).astimezone(zone)
+    early = (start - _LONGEST_CHANGE).astimezone(zone)
+    if early.utcoffset() != local.utcoffset():
+        # it goes by the wall clock, which may be in the second of two equal hours
+        local = early
     for instant in _cronsim(schedule, local):
         yield at(instant.replace(tzinfo=None), zone, instant.fold)
 
@@ -219,8 +263,7 @@ def _advanced(rule: Any, naive: datetime) -> Any:
 
 def _rrule(schedule: Schedule, zone: tzinfo, start: datetime) -> Iterator[datetime]:
     rule = _rule(str(schedule.rrule))
-    # a change of the clock is never longer
-    early = (start - timedelta(hours=3)).astimezone(zone).replace(tzinfo=None)
+    early = (start - _LONGEST_CHANGE).astimezone(zone).replace(tzinfo=None)
     if isinstance(rule, dateutil_rrule.rruleset):
         rule._rrule = [_advanced(part, early) for part in rule._rrule]
         rule._exrule = [_advanced(part, early) for part in rule._exrule]

@@ -62,6 +62,8 @@ class FlowRunFields(Struct, kw_only=True):
     job_variables: dict[str, Any] | None = None
     deployment_id: UUID | None = None
     deployment_version: str | None = None
+    #: of `deployment_version.number`
+    deployment_version_number: int | None = None
     work_queue_id: UUID | None = None
     auto_scheduled: bool = False
     #: {"id", "type", "display_value"}
@@ -100,6 +102,7 @@ def create_flow_run(transaction: Transaction, fields: FlowRunFields) -> tuple[UU
         "auto_scheduled": 1 if fields.auto_scheduled else None,
         "idempotency_key": key,
         "deployment_version": fields.deployment_version,
+        "deployment_version_number": fields.deployment_version_number,
         "context": _text(fields.context),
         "labels": _text(labels),
         "created_by": _text(fields.created_by),
