@@ -1,6 +1,7 @@
 """Making runs by request: which are the same, what is refused, what a subflow's run tells its parent."""
 
 import uuid
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
@@ -89,3 +90,23 @@ def test_names_of_deployments_are_found_by_patterns(api: httpx.Client) -> None:
         api.post("/deployments/", json={"name": name, "flow_id": flow})
     body = {"deployments": {"name": {"like_": f"{mark}%1"}}}
     assert [found["name"] for found in api.post("/deployments/filter", json=body).json()] == [f"{mark}-a-1"]
+
+
+def test_refusals_say_of_what_kind_they_are(api: httpx.Client) -> None:
+    for body, kind in (({"name": "n", "nix": 1}, "extra_forbidden"), ({}, "missing"), ({"name": 1}, "value_error")):
+        (detail,) = api.post("/flows/", json=body).json()["exception_detail"]
+        assert detail["type"] == kind
+
+
+def test_a_history_lists_states_by_name(api: httpx.Client) -> None:
+    flow = make_flow(api)
+    for kind in ("SCHEDULED", "RUNNING", "COMPLETED"):
+        api.post("/flow_runs/", json={"flow_id": flow, "state": {"type": kind}})
+    now = datetime.now(UTC)
+    body = {
+        "history_start": str(now - timedelta(1)),
+        "history_end": str(now + timedelta(1)),
+        "history_interval_seconds": 172800,
+    }
+    (interval,) = api.post("/flow_runs/history", json={"flows": {"id": {"any_": [flow]}}, **body}).json()
+    assert [state["state_name"] for state in interval["states"]] == ["Completed", "Running", "Scheduled"]

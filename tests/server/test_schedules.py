@@ -33,8 +33,10 @@ def test_schedules_are_made_changed_and_removed(api: httpx.Client, made: dict) -
     one, two = _add(
         api, made, {"schedule": HOURLY}, {"schedule": DAILY, "active": False, "slug": "daily", "parameters": {"b": 2}}
     )
-    assert (one["schedule"], one["active"], one["slug"]) == (HOURLY, True, None)
-    assert (two["schedule"], two["active"], two["slug"], two["parameters"]) == (DAILY, False, "daily", {"b": 2})
+    whole = {**HOURLY, "anchor_date": "2020-01-01T00:00:00Z", "timezone": "UTC"}
+    assert (one["schedule"], one["active"], one["slug"]) == (whole, True, None)
+    assert (two["schedule"], two["active"], two["slug"]) == ({**DAILY, "day_or": True}, False, "daily")
+    assert two["parameters"] == {"b": 2}
     assert [each["id"] for each in _read(api, made)] == [two["id"], one["id"]]
     path = f"/deployments/{made['id']}/schedules"
     assert api.patch(f"{path}/{one['id']}", json={"active": False}).status_code == 204
@@ -43,7 +45,7 @@ def test_schedules_are_made_changed_and_removed(api: httpx.Client, made: dict) -
         "updated": 0,
     }  # what changed last comes first
     assert api.patch(f"{path}/{one['id']}", json={"schedule": {"rrule": "FREQ=DAILY"}, "slug": "r"}).status_code == 204
-    assert _read(api, made)[0]["schedule"] == {"rrule": "FREQ=DAILY"}
+    assert _read(api, made)[0]["schedule"] == {"rrule": "FREQ=DAILY", "timezone": "UTC"}
     assert api.patch(f"{path}/{one['id']}", json={"slug": "daily"}).status_code == 409
     assert api.delete(f"{path}/{one['id']}").status_code == 204
     assert api.delete(f"{path}/{one['id']}").status_code == 404

@@ -124,7 +124,7 @@ class RunDeployment(Struct, Model, kw_only=True):
     deployment_id: UUID | None = None
     parameters: dict[str, Any] | None = None
     job_variables: dict[str, Any] | None = None
-    schedule_after: float | None = None
+    schedule_after: float | None = 0.0
 
 
 class SendNotification(Struct, Model, kw_only=True):

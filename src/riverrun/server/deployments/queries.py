@@ -6,9 +6,11 @@ from uuid import UUID
 
 import msgspec
 import sqlalchemy as sa
+from msgspec import UNSET
 
 from riverrun.base.clock import from_micros
 from riverrun.base.errors import ObjectNotFound
+from riverrun.rules.schedules import ANCHOR
 from riverrun.server.concurrency import limits
 from riverrun.server.db import tables as t
 from riverrun.server.db.filters import Filters, conditions_for
@@ -102,12 +104,32 @@ def schedule_of(row: Any) -> DeploymentSchedule:
         created=from_micros(row.created),
         updated=from_micros(row.updated),
         deployment_id=row.deployment_id,
-        schedule=_schedule(row.schedule),
+        schedule=_whole(_schedule(row.schedule)),
         active=bool(row.active),
         max_scheduled_runs=row.max_scheduled_runs,
         parameters=from_text(row.parameters, {}),
         slug=row.slug,
+        catch_up=_given(row.catch_up),
+        jitter=_given(row.jitter),
+        max_late=_given(row.max_late),
+        start=_given(instant(row.start_time)),
+        end=_given(instant(row.end_time)),
     )
+
+
+def _given(value: Any) -> Any:
+    return UNSET if value is None else value
+
+
+def _whole(schedule: Schedule) -> Schedule:
+    """The schedule with what it leaves open said, as clients would take it for something else: their own time, for one."""
+    if schedule.interval is not UNSET and schedule.anchor_date is UNSET:
+        schedule.anchor_date = ANCHOR
+    if schedule.cron is not UNSET and schedule.day_or is UNSET:
+        schedule.day_or = True
+    if schedule.timezone is UNSET:
+        schedule.timezone = None if schedule.cron is not UNSET else "UTC"
+    return schedule
 
 
 def answers(reader: Reader, rows: Collection[Any]) -> list[DeploymentResponse]:

@@ -108,10 +108,15 @@ def _is_deep(body: bytes) -> bool:
     return bool(brackets)
 
 
+#: what clients of the peer tell apart by its kind, by the first words of a message
+_KINDS = {"Object contains unknown field": "extra_forbidden", "Object missing required field": "missing"}
+
+
 def invalid(error: msgspec.ValidationError, body: bytes = b"") -> InvalidRequest:
     """The refusal of a value, with the path of the field."""
     message, loc = located(str(error))
-    return InvalidRequest(("body", *loc), message, "value_error", excerpt(body))
+    kind = next((kind for words, kind in _KINDS.items() if message.startswith(words)), "value_error")
+    return InvalidRequest(("body", *loc), message, kind, excerpt(body))
 
 
 def located(text: str) -> tuple[str, tuple[str | int, ...]]:

@@ -55,6 +55,8 @@ def history(
                 sum_estimated_lateness=cell.lateness / SECOND,
             )
         )
+    for found in states.values():
+        found.sort(key=lambda state: (state.state_type.value, state.state_name))
     return [
         HistoryResponse(interval_start=edges[index], interval_end=edges[index + 1], states=states.get(index, []))
         for index in range(number)
