@@ -4,16 +4,17 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import Struct, field
 
+from riverrun.base.ids import uuid7
 from riverrun.wire.model import Model
 from riverrun.wire.scalars import Int
 
 
 class CsrfToken(Struct, Model, kw_only=True):
-    id: UUID
-    created: datetime | None
-    updated: datetime | None
+    id: UUID = field(default_factory=uuid7)
+    created: datetime | None = None
+    updated: datetime | None = None
     token: str
     client: str
     expiration: datetime

@@ -4,8 +4,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType, field
 
+from riverrun.base.ids import uuid7
 from riverrun.wire.model import Model
 
 
@@ -23,9 +24,9 @@ class Artifact(Struct, Model, kw_only=True):
 
 
 class ArtifactCollection(Struct, Model, kw_only=True):
-    id: UUID
-    created: datetime | None
-    updated: datetime | None
+    id: UUID = field(default_factory=uuid7)
+    created: datetime | None = None
+    updated: datetime | None = None
     key: str
     latest_id: UUID
     type: str | None = None

@@ -4,15 +4,16 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
+from riverrun.base.ids import uuid7
 from riverrun.wire.model import Model
 
 
 class BlockType(Struct, Model, kw_only=True):
-    id: UUID
-    created: datetime | None
-    updated: datetime | None
+    id: UUID = field(default_factory=uuid7)
+    created: datetime | None = None
+    updated: datetime | None = None
     name: Annotated[str, Meta(pattern="^[^/%&><]+$")]
     slug: str
     logo_url: str | None = None
@@ -23,9 +24,9 @@ class BlockType(Struct, Model, kw_only=True):
 
 
 class BlockSchema(Struct, Model, kw_only=True):
-    id: UUID
-    created: datetime | None
-    updated: datetime | None
+    id: UUID = field(default_factory=uuid7)
+    created: datetime | None = None
+    updated: datetime | None = None
     checksum: str
     fields: dict[str, Any] = {}
     block_type_id: UUID | None
@@ -35,9 +36,9 @@ class BlockSchema(Struct, Model, kw_only=True):
 
 
 class BlockDocument(Struct, Model, kw_only=True):
-    id: UUID
-    created: datetime | None
-    updated: datetime | None
+    id: UUID = field(default_factory=uuid7)
+    created: datetime | None = None
+    updated: datetime | None = None
     name: Annotated[str, Meta(pattern="^[^/%&><]+$")] | None = None
     data: dict[str, Any] = {}
     block_schema_id: UUID

@@ -4,8 +4,9 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
+from riverrun.base.ids import uuid7
 from riverrun.wire.model import Model
 from riverrun.wire.scalars import Count, Int, NonNegative, Positive
 
@@ -81,9 +82,9 @@ class ConcurrencyLimitsTagResetBody(Struct, Model, kw_only=True):
 
 
 class ConcurrencyLimit(Struct, Model, kw_only=True):
-    id: UUID
-    created: datetime | None
-    updated: datetime | None
+    id: UUID = field(default_factory=uuid7)
+    created: datetime | None = None
+    updated: datetime | None = None
     tag: str
     concurrency_limit: Int
     active_slots: list[UUID] = []
@@ -95,9 +96,9 @@ class ConcurrencyLimitCreate(Struct, Model, kw_only=True, forbid_unknown_fields=
 
 
 class ConcurrencyLimitV2(Struct, Model, kw_only=True):
-    id: UUID
-    created: datetime | None
-    updated: datetime | None
+    id: UUID = field(default_factory=uuid7)
+    created: datetime | None = None
+    updated: datetime | None = None
     active: bool = True
     name: Annotated[str, Meta(pattern="^[^/%&><]+$")]
     limit: Int
@@ -137,9 +138,9 @@ class ConcurrencyLimitWithLeaseResponse(Struct, Model, kw_only=True):
 
 
 class GlobalConcurrencyLimitResponse(Struct, Model, kw_only=True):
-    id: UUID
-    created: datetime | None
-    updated: datetime | None
+    id: UUID = field(default_factory=uuid7)
+    created: datetime | None = None
+    updated: datetime | None = None
     active: bool = True
     name: str
     limit: Int

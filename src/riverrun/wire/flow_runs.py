@@ -6,6 +6,7 @@ from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
+from riverrun.base.ids import uuid7
 from riverrun.wire.actors import CreatedBy
 from riverrun.wire.model import Model
 from riverrun.wire.runs import Flow, RunInput
@@ -109,9 +110,9 @@ class FlowRunCreate(Struct, Model, kw_only=True, forbid_unknown_fields=True):
 
 
 class FlowRunInput(Struct, Model, kw_only=True):
-    id: UUID
-    created: datetime | None
-    updated: datetime | None
+    id: UUID = field(default_factory=uuid7)
+    created: datetime | None = None
+    updated: datetime | None = None
     flow_run_id: UUID
     key: str
     value: str

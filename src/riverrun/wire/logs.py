@@ -3,15 +3,16 @@
 from datetime import datetime
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import Struct, field
 
+from riverrun.base.ids import uuid7
 from riverrun.wire.model import Model
 
 
 class Log(Struct, Model, kw_only=True):
     """One line of a log. `level` is that of Python's logging; `name` the logger's."""
 
-    id: UUID
+    id: UUID = field(default_factory=uuid7)
     name: str
     level: int
     message: str

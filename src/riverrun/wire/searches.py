@@ -4,8 +4,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import Struct, field
 
+from riverrun.base.ids import uuid7
 from riverrun.wire.model import Model
 
 
@@ -18,9 +19,9 @@ class SavedSearchFilter(Struct, Model, kw_only=True):
 
 
 class SavedSearch(Struct, Model, kw_only=True):
-    id: UUID
-    created: datetime | None
-    updated: datetime | None
+    id: UUID = field(default_factory=uuid7)
+    created: datetime | None = None
+    updated: datetime | None = None
     name: str
     filters: list[SavedSearchFilter] = []
 

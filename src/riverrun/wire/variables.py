@@ -4,16 +4,17 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
+from riverrun.base.ids import uuid7
 from riverrun.wire.model import Model
 from riverrun.wire.scalars import Int
 
 
 class Variable(Struct, Model, kw_only=True):
-    id: UUID
-    created: datetime | None
-    updated: datetime | None
+    id: UUID = field(default_factory=uuid7)
+    created: datetime | None = None
+    updated: datetime | None = None
     name: Annotated[str, Meta(max_length=255)]
     value: str | Int | bool | float | dict[str, Any] | list[Any] | None
     tags: list[str] = []

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
+from riverrun.base.ids import uuid7
 from riverrun.wire.choices import WorkerStatus, WorkPoolStatus, WorkQueueStatus
 from riverrun.wire.filters import QueueFilter
 from riverrun.wire.flow_runs import FlowRunResponse, FlowRunSlotSummary
@@ -49,9 +50,9 @@ class WorkPoolCreate(Struct, Model, kw_only=True, forbid_unknown_fields=True):
 
 
 class WorkPoolResponse(Struct, Model, kw_only=True):
-    id: UUID
-    created: datetime | None
-    updated: datetime | None
+    id: UUID = field(default_factory=uuid7)
+    created: datetime | None = None
+    updated: datetime | None = None
     name: Annotated[str, Meta(pattern="^[^/%&><]+$")]
     description: str | None = None
     type: str
@@ -73,9 +74,9 @@ class WorkPoolUpdate(Struct, Model, kw_only=True, forbid_unknown_fields=True):
 
 
 class WorkQueue(Struct, Model, kw_only=True):
-    id: UUID
-    created: datetime | None
-    updated: datetime | None
+    id: UUID = field(default_factory=uuid7)
+    created: datetime | None = None
+    updated: datetime | None = None
     name: Annotated[str, Meta(pattern="^[^/%&><]+$")]
     description: str | None = ""
     is_paused: bool = False
@@ -111,9 +112,9 @@ class WorkQueueHealthPolicy(Struct, Model, kw_only=True):
 
 
 class WorkQueueResponse(Struct, Model, kw_only=True):
-    id: UUID
-    created: datetime | None
-    updated: datetime | None
+    id: UUID = field(default_factory=uuid7)
+    created: datetime | None = None
+    updated: datetime | None = None
     name: Annotated[str, Meta(pattern="^[^/%&><]+$")]
     description: str | None = ""
     is_paused: bool = False
@@ -151,9 +152,9 @@ class WorkerFlowRunResponse(Struct, Model, kw_only=True):
 
 
 class WorkerResponse(Struct, Model, kw_only=True):
-    id: UUID
-    created: datetime | None
-    updated: datetime | None
+    id: UUID = field(default_factory=uuid7)
+    created: datetime | None = None
+    updated: datetime | None = None
     name: str
     work_pool_id: UUID
     last_heartbeat_time: datetime | None = None
