@@ -15,6 +15,7 @@ from riverrun.server.db.json_text import from_text, to_text
 from riverrun.server.db.names import index_key
 from riverrun.server.db.units import Transaction
 from riverrun.server.deployments import queries, schedules
+from riverrun.server.deployments.filling import key_prefix
 from riverrun.server.deployments.polls import tell
 from riverrun.server.runs import retention
 from riverrun.server.work import pools, queues
@@ -83,8 +84,8 @@ def upsert(transaction: Transaction, body: DeploymentCreate, given: Collection[s
         transaction.execute(
             sa.update(table).where(table.c.id == deployment_id).values(**values, updated=transaction.now)
         )
-        remove_scheduled(transaction, [deployment_id], only_auto=True, only_future=True)
         schedules.delete_all(transaction, deployment_id)
+        remove_scheduled(transaction, [deployment_id], only_auto=True, only_future=True)
     schedules.create(transaction, deployment_id, body.schedules)
     _limit(transaction, deployment_id, body, given)
     if before is None or "tags" in given:
@@ -104,6 +105,7 @@ def update(transaction: Transaction, deployment_id: UUID, body: DeploymentUpdate
     else:
         values |= _queue(transaction, body.work_pool_name or None, body.work_queue_name or None)
     transaction.execute(sa.update(table).where(table.c.id == deployment_id).values(**values, updated=transaction.now))
+    schedules.start_again(transaction, deployment_id, afresh=bool(before.paused))
     remove_scheduled(transaction, [deployment_id], only_auto=True, only_future=True)
     if isinstance(body.schedules, list):
         schedules.change(transaction, deployment_id, body.schedules)
@@ -119,6 +121,7 @@ def set_paused(transaction: Transaction, deployment_id: UUID, *, paused: bool) -
     transaction.execute(
         sa.update(table).where(table.c.id == deployment_id).values(paused=int(paused), updated=transaction.now)
     )
+    schedules.start_again(transaction, deployment_id, afresh=True)
     if paused:
         remove_scheduled(transaction, [deployment_id], only_auto=True)
     _tell(transaction, queries.find(transaction, deployment_id), "updated", before)
@@ -130,8 +133,8 @@ def delete(transaction: Transaction, deployment_id: UUID) -> None:
     Runs that began keep its id: they tell where they came from.
     """
     row = queries.find(transaction, deployment_id, lock=True)
-    remove_scheduled(transaction, [deployment_id])
     schedules.delete_all(transaction, deployment_id)
+    remove_scheduled(transaction, [deployment_id])
     limits.upsert_for_deployment(transaction, deployment_id, None)
     _tag(transaction, deployment_id, [])
     transaction.execute(sa.delete(table).where(table.c.id == deployment_id))
@@ -139,9 +142,14 @@ def delete(transaction: Transaction, deployment_id: UUID) -> None:
 
 
 def remove_scheduled(
-    transaction: Transaction, deployment_ids: list[UUID], *, only_auto: bool = False, only_future: bool = False
+    transaction: Transaction,
+    deployment_ids: list[UUID],
+    *,
+    only_auto: bool = False,
+    only_future: bool = False,
+    schedule_id: UUID | None = None,
 ) -> None:
-    """Delete runs of deployments that are scheduled and have never run."""
+    """Delete runs of deployments, or of one schedule, that are scheduled and have never run."""
     conditions = [
         _RUN.deployment_id.in_(deployment_ids),
         _RUN.next_scheduled_start_time.is_not(None),  # what the index holds
@@ -151,6 +159,8 @@ def remove_scheduled(
     ]
     if only_auto:
         conditions.append(_RUN.auto_scheduled == 1)
+    if schedule_id is not None:
+        conditions.append(_RUN.idempotency_key.startswith(key_prefix(deployment_ids[0], schedule_id)))
     if only_future:
         conditions.append(_RUN.next_scheduled_start_time > transaction.now)
     while retention.delete_never_run(transaction, conditions):
@@ -213,6 +223,7 @@ def _plain(name: str, value: Any) -> Any:
 
 
 def _tell(transaction: Transaction, row: Any, what: str, before: Any) -> None:
+    transaction.wake("deployments", f"deployment:{row.id.hex}")
     payload: dict[str, Any] = {}
     if before is not None:
         updates = changed(before, {name: getattr(row, name) for name in _TOLD}, _TOLD)
@@ -221,4 +232,3 @@ def _tell(transaction: Transaction, row: Any, what: str, before: Any) -> None:
         updates = {name: {way: _plain(name, value) for way, value in each.items()} for name, each in updates.items()}
         payload = {"updated_fields": list(updates), "updates": updates}
     tell(transaction, row, what, payload)
-    transaction.wake("deployments", f"deployment:{row.id.hex}")

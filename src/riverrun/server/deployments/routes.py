@@ -240,7 +240,7 @@ async def update_schedule(call: Call, id: UUID, schedule_id: UUID, body: Deploym
     def unit(transaction: Transaction) -> None:
         queries.find(transaction, id, lock=True)
         schedules.update(transaction, id, schedule_id, body)
-        logic.remove_scheduled(transaction, [id], only_auto=True, only_future=True)
+        logic.remove_scheduled(transaction, [id], only_auto=True, only_future=True, schedule_id=schedule_id)
         transaction.wake("deployments")
 
     await call.store.write(unit, call.caller)
@@ -250,5 +250,5 @@ async def update_schedule(call: Call, id: UUID, schedule_id: UUID, body: Deploym
 def delete_schedule(transaction: Transaction, id: UUID, schedule_id: UUID) -> None:
     queries.find(transaction, id, lock=True)
     schedules.delete(transaction, id, schedule_id)
-    logic.remove_scheduled(transaction, [id], only_auto=True)
+    logic.remove_scheduled(transaction, [id], only_auto=True, schedule_id=schedule_id)
     transaction.wake("deployments")

@@ -137,6 +137,7 @@ def make(transaction: Transaction, prepared: Prepared) -> tuple[UUID, bool]:
             job_variables=body.job_variables,
             deployment_id=row.id,
             deployment_version=row.version,
+            deployment_version_number=row.version_number,
             work_queue_id=queue_id,
         ),
     )

@@ -1,6 +1,7 @@
 """What is done with the schedules of a deployment."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -8,8 +9,10 @@ import msgspec
 import sqlalchemy as sa
 from msgspec import UNSET
 
+from riverrun.base.clock import to_micros
 from riverrun.base.errors import ConflictError, ObjectNotFound
 from riverrun.base.ids import uuid7
+from riverrun.rules.schedules import EARLIEST, LATEST
 from riverrun.server.db import tables as t
 from riverrun.server.db.json_text import to_text
 from riverrun.server.db.units import Reader, Transaction
@@ -35,11 +38,18 @@ async def check(given: Sequence[Given], *path: str, listed: bool = False) -> Non
         ("body", *path, place) if listed else ("body", *path) for place in range(len(given))
     ]
     for place, one in enumerate(given):
+        for name in ("start", "end"):
+            _check_instant(getattr(one, name), *at[place], name)
         short(one.slug if isinstance(one.slug, str) else None, *at[place][1:], "slug")
     outcome = await settle(Request(value=None, hydrate=False, schedules=schedules))  # type: ignore[arg-type]
     if outcome.schedule_error is not None:
         number, field, says = outcome.schedule_error
         raise InvalidRequest((*at[places[number]], "schedule", field), says)
+
+
+def _check_instant(instant: Any, *loc: str | int) -> None:
+    if isinstance(instant, datetime) and not EARLIEST.year < instant.year < LATEST.year:
+        raise InvalidRequest(loc, f"The year {instant.year} is out of range: schedules run after 1970, before 2200.")
 
 
 def _rows(reader: Reader, deployment_id: UUID) -> list[Any]:
@@ -68,9 +78,41 @@ def create(transaction: Transaction, deployment_id: UUID, given: Sequence[Given]
                 max_scheduled_runs=one.max_scheduled_runs or None,
                 parameters=to_text(one.parameters or None),
                 slug=slug,
+                mark=transaction.now,
+                **_own(one),
             )
         )
     return made
+
+
+def _own(given: Given) -> dict[str, Any]:
+    """The columns of riverrun's own fields that are given."""
+    values: dict[str, Any] = {
+        name: getattr(given, name) for name in ("jitter", "max_late") if getattr(given, name) is not UNSET
+    }
+    if given.catch_up is not UNSET:
+        values["catch_up"] = None if given.catch_up == "all" else given.catch_up
+    for name, instant in (("start_time", given.start), ("end_time", given.end)):
+        if instant is not UNSET:
+            values[name] = None if instant is None else to_micros(instant)
+    return values
+
+
+def start_again(transaction: Transaction, deployment_id: UUID, *, afresh: bool = False) -> None:
+    """Let the scheduler make the coming runs of a deployment once more, for those that it made are about to be removed.
+
+    Call it before they are: the scheduler locks the schedule, too, and must not put them in between. `afresh` forgets what was
+    missed until now.
+    """
+    for row in transaction.rows(sa.select(table).where(table.c.deployment_id == deployment_id).with_for_update()):
+        # the runs of instants just past may be waiting for the end of their jitter, and go with the coming ones
+        back = transaction.now - (0 if afresh else int((row.jitter or 0) * 1_000_000))
+        mark = back if afresh or row.mark is None else min(row.mark, back)
+        _set(transaction, row.key, mark=mark, filled=None, next_fill=None)
+
+
+def _set(transaction: Transaction, key: int, **values: Any) -> None:
+    transaction.execute(sa.update(table).where(table.c.key == key).values(**values))
 
 
 def delete_all(transaction: Transaction, deployment_id: UUID) -> None:
@@ -98,6 +140,7 @@ def update(transaction: Transaction, deployment_id: UUID, schedule_id: UUID, bod
         values["max_scheduled_runs"] = body.max_scheduled_runs
     if body.parameters is not UNSET:
         values["parameters"] = to_text(body.parameters or None)
+    values |= {**_own(body), "mark": transaction.now, "filled": None, "next_fill": None}
     transaction.execute(sa.update(table).where(mine).values(**values))
 
 
