@@ -35,6 +35,8 @@ FAILURES = 3
 FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 30.0
 _THREADS = 4
+#: seconds from one pass to one that is due by the clock: what falls due meanwhile is done together
+_TOGETHER = 0.5
 
 _clock = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()) * 1_000_000, sa.BigInteger)
 _here = (loop_table.c.name == sa.bindparam("a_name"), loop_table.c.holder == sa.bindparam("a_holder"))
@@ -123,13 +125,13 @@ class Services:
                 if not self.leads(loop):
                     pause = min(loop.interval, 1.0)
                     continue
-                again = await self._pass(loop)
+                wanted = await self._pass(loop)
                 health = self.health[loop.name]
                 if health.failures:
                     longest = min(max(1.0, loop.interval), _LONGEST_PAUSE)
                     pause = min(FIRST_PAUSE * 2.0 ** (health.failures - 1), longest)
                 else:
-                    pause = 0.0 if again else max(0.0, loop.interval - (time.monotonic() - started))
+                    pause = max(0.0, min(wanted, loop.interval - (time.monotonic() - started)))
 
     async def _stopped(self, seconds: float, listener: Any) -> bool:
         """Wait for the next pass; True when there is none any more."""
@@ -144,25 +146,30 @@ class Services:
             await asyncio.gather(*waits, return_exceptions=True)
         return self._stopping.is_set()
 
-    async def _pass(self, loop: Loop) -> bool:
+    async def _pass(self, loop: Loop) -> float:
+        """Do a pass; in how many seconds the loop wants the next one."""
         health = self.health[loop.name]
         started = time.monotonic()
         assert self._threads is not None
         try:
-            run = partial(loop.run_once, self.store, to_micros(now()))
-            done = await asyncio.get_running_loop().run_in_executor(self._threads, run)
+            run = partial(_once, loop, self.store)
+            done, wanted = await asyncio.get_running_loop().run_in_executor(self._threads, run)
         except Exception as error:  # the edge of a service: the next pass tries again
             health.failures += 1
             health.error = f"{type(error).__name__}: {error}"[:500]
             level = logging.WARNING if health.failures < FAILURES else logging.ERROR
-            log.log(level, "The loop %s failed (%d in a row).", loop.name, health.failures, exc_info=error)
-            return False
+            # a database that is away says where it is missing by itself; anything else is traced
+            trace = None if isinstance(error, sa.exc.OperationalError) else error
+            log.log(
+                level, "The loop %s failed (%d in a row): %s", loop.name, health.failures, health.error, exc_info=trace
+            )
+            return loop.interval
         finally:
             health.passes += 1
             health.seconds += time.monotonic() - started
         health.done += done
         health.last_ok, health.failures, health.error = to_micros(now()), 0, None
-        return loop.again and done > 0
+        return wanted
 
     # -- who leads ----------------------------------------------------------------------------------------------------------
 
@@ -207,6 +214,15 @@ class Services:
     def _give_away(self, led: set[str], transaction: Transaction) -> None:
         for name in led:
             transaction.execute(_resign, {"a_name": name, "a_holder": self.holder})
+
+
+def _once(loop: Loop, store: Store) -> tuple[int, float]:
+    """A pass: how much it did, and in how many seconds the next one is wanted."""
+    done = loop.run_once(store, to_micros(now()))
+    if loop.again and done > 0:
+        return done, 0.0
+    due = None if loop.due is None else loop.due(store)
+    return done, loop.interval if due is None else max(_TOGETHER, (due - to_micros(now())) / 1_000_000)
 
 
 def reasons_against(reader: Reader, services: Services | None, loops: list[Loop]) -> list[str]:
