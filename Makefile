@@ -28,6 +28,7 @@ demo: $(READY) ## install everything, start a server, run a real pipeline on rea
 
 test: $(READY) ## the whole test suite (ARGS="tests/meta -k locks" for a part)
 	@if [ -f scripts/postgres.py ]; then $(BIN)/python scripts/postgres.py ensure; fi
+	@$(BIN)/python scripts/peer.py ensure
 	@$(BIN)/python -m pytest $(ARGS)
 
 test-fast: $(READY) ## the suite without slow tests and without PostgreSQL

@@ -1,7 +1,8 @@
 """`make demo`: starts a server, runs the weather example beside it, then reads back from the server what happened.
 
-The server stays when the tour is over. Every step is a command that a person could type; each is shown before it runs. Everything is kept in one folder, so that
-nothing of the machine's own riverrun is touched. Stops at the first command that fails, with its exit code.
+The server stays when the tour is over. Every step is a command that a person could type; each is shown before it runs.
+Everything is kept in one folder, so that nothing of the machine's own riverrun is touched. Stops at the first command that
+fails, with its exit code.
 """
 
 import argparse

@@ -10,6 +10,7 @@ from riverrun.base.clock import from_micros, to_micros
 from riverrun.rules import flow_run as flow_rules
 from riverrun.rules import task_run as task_rules
 from riverrun.rules.decision import Answer, Decision, Effect
+from riverrun.server.claims import handover
 from riverrun.server.concurrency import slots
 from riverrun.server.db import tables as t
 from riverrun.server.db.names import index_key
@@ -61,6 +62,9 @@ def set_flow_run_state(
 ) -> tuple[OrchestrationResult, bool]:
     """Propose a state for a flow run; the answer, and whether a state was written. Raises ObjectNotFound."""
     run = load_flow_run(transaction, flow_run_id)
+    if proposal.type is StateType.RUNNING and run.ledger.state_type in (StateType.SCHEDULED, StateType.PENDING):
+        # whoever starts it this way keeps no journal: the run does not live on the lease of one that has told of it before
+        run.changes["writer_key"] = None
     return propose(transaction, run, proposed_state(proposal, transaction.now), force=force)
 
 
@@ -73,6 +77,7 @@ def propose(
     decision = flow_rules.decide(facts, proposed, from_micros(transaction.now), force=force)
     state = decision.state
     if state is not None:
+        before = run.ledger.state_type
         lease = None if run.state is None else run.state.state_details.deployment_concurrency_lease_id
         _move_slot(transaction, run, decision, limit, lease)
         policy = dict(decision.policy)
@@ -88,6 +93,7 @@ def propose(
             slots.release_of_flow_run(transaction, run.key, run.id)
         if state.type in TERMINAL_STATES or state.type is StateType.CANCELLING:
             transaction.wake(f"writer:{run.row.writer_key}", "flow_runs_ended")
+        handover.entered(transaction, run, before, propose)
     return result_of(decision, run.state), state is not None
 
 
