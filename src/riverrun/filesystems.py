@@ -72,9 +72,13 @@ async def _aget_directory(self: "_FileSystem", from_path: str | None = None, loc
 
 
 async def _aput_directory(
-    self: "_FileSystem", local_path: str | None = None, to_path: str | None = None, ignore_file: str | None = None
+    self: "_FileSystem",
+    local_path: str | None = None,
+    to_path: str | None = None,
+    ignore_file: str | None = None,
+    overwrite: bool = True,
 ) -> Any:
-    return await in_thread(self._send, local_path, to_path, ignore_file)
+    return await in_thread(self._send, local_path, to_path, ignore_file, overwrite)
 
 
 class _FileSystem(storages._Storage, WritableFileSystem, WritableDeploymentStorage, ABC):
@@ -90,7 +94,7 @@ class _FileSystem(storages._Storage, WritableFileSystem, WritableDeploymentStora
     def _fetch(self, from_path: str | None, local_path: str | None) -> Any: ...
 
     @abstractmethod
-    def _send(self, local_path: str | None, to_path: str | None, ignore_file: str | None) -> Any: ...
+    def _send(self, local_path: str | None, to_path: str | None, ignore_file: str | None, overwrite: bool) -> Any: ...
 
     @by_colour(_aget_directory)
     def get_directory(self, from_path: str | None = None, local_path: str | None = None) -> Any:
@@ -99,13 +103,17 @@ class _FileSystem(storages._Storage, WritableFileSystem, WritableDeploymentStora
 
     @by_colour(_aput_directory)
     def put_directory(
-        self, local_path: str | None = None, to_path: str | None = None, ignore_file: str | None = None
+        self,
+        local_path: str | None = None,
+        to_path: str | None = None,
+        ignore_file: str | None = None,
+        overwrite: bool = True,
     ) -> Any:
         """Copy a directory of this machine (the working directory) to the storage (its base).
 
-        `ignore_file` names a file with patterns of what is left out.
+        `ignore_file` names a file with patterns of what is left out. Without `overwrite`, files that are there stay.
         """
-        return self._send(local_path, to_path, ignore_file)
+        return self._send(local_path, to_path, ignore_file, overwrite)
 
     aget_directory = _aget_directory
     aput_directory = _aput_directory
@@ -156,9 +164,11 @@ class LocalFileSystem(_FileSystem, storages.LocalFileSystem):
             shutil.copytree(source, target, dirs_exist_ok=True)
         return str(target)
 
-    def _send(self, local_path: str | None, to_path: str | None, ignore_file: str | None) -> str:
+    def _send(self, local_path: str | None, to_path: str | None, ignore_file: str | None, overwrite: bool) -> str:
         source, target = Path(local_path or ".").expanduser().resolve(), Path(self._locate(to_path or ""))
         for path in _files_below(source, ignore_file):
+            if not overwrite and (target / path).exists():
+                continue
             (target / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source / path, target / path)
         return str(target)
@@ -198,14 +208,17 @@ class RemoteFileSystem(_FileSystem, storages.RemoteFileSystem):
         self.filesystem.get(source, target, recursive=True)
         return target
 
-    def _send(self, local_path: str | None, to_path: str | None, ignore_file: str | None) -> int:
+    def _send(self, local_path: str | None, to_path: str | None, ignore_file: str | None, overwrite: bool) -> int:
         source = Path(local_path or ".").expanduser().resolve()
-        files = _files_below(source, ignore_file)
-        for path in files:
+        sent = 0
+        for path in _files_below(source, ignore_file):
             target = self._resolve_path(f"{(to_path or '').strip('/')}/{path}")
+            if not overwrite and self.filesystem.exists(target):
+                continue
             self.filesystem.makedirs(target.rpartition("/")[0], exist_ok=True)
             self.filesystem.put_file(str(source / path), target)
-        return len(files)
+            sent += 1
+        return sent
 
 
 class SMB(_FileSystem):
@@ -252,5 +265,5 @@ class SMB(_FileSystem):
     def _fetch(self, from_path: str | None, local_path: str | None) -> Any:
         return self.filesystem._fetch(from_path, local_path)
 
-    def _send(self, local_path: str | None, to_path: str | None, ignore_file: str | None) -> Any:
-        return self.filesystem._send(local_path, to_path, ignore_file)
+    def _send(self, local_path: str | None, to_path: str | None, ignore_file: str | None, overwrite: bool) -> Any:
+        return self.filesystem._send(local_path, to_path, ignore_file, overwrite)

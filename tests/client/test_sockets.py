@@ -23,7 +23,7 @@ from riverrun.client.sockets import (
     subscribe_logs,
 )
 from riverrun.events.clients import get_events_client, get_events_subscriber
-from riverrun.events.schemas import Event
+from riverrun.events.schemas.events import Event
 from riverrun.wire.filters import EventFilter, EventNameFilter, EventOccurredFilter
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -247,6 +247,9 @@ def test_directories(tmp_path):
         storage.get_directory(from_path="code", local_path=str(target))
         found = {str(Path(path).relative_to(target)) for path in target.rglob("*") if path.is_file()}
         assert found == {"a.py", "deep/b.txt"}, name
+        storage.write_path("code/a.py", b"mine")
+        storage.put_directory(local_path=str(source), to_path="code", overwrite=False)
+        assert (storage.read_path("code/a.py"), storage.read_path("code/skip.log")) == (b"mine", b"no")
 
 
 def test_light_storages_and_blocks_are_equal(tmp_path):

@@ -6,12 +6,14 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from riverrun import flow, task
+from riverrun import flow, get_client, task
 from riverrun.base.errors import EventTooLarge, RequestRefused, UnavailableError
+from riverrun.context import FlowRunContext
 from riverrun.events import Event, RelatedResource, Resource, ResourceSpecification, emit, emit_event
 from riverrun.events.emit import flush_events
+from riverrun.events.related import related_resources_from_run_context
 
 X = {"prefect.resource.id": "x.1"}
 
@@ -54,6 +56,29 @@ def test_the_run_around_is_related(server, sent):
     assert of_task.resource_in_role["flow-run"].id == of_flow.resource_in_role["flow-run"].id
     assert of_task.resource_in_role["tag"].id == "prefect.tag.of-task"
     assert emit_event("outside", X).related == []
+
+
+def test_what_a_run_is_related_to_with_names(server):
+    @flow(name="around")
+    def around():
+        pass
+
+    async def asks():
+        async with get_client() as client:
+            assert await related_resources_from_run_context(client) == []
+            run = await client.create_flow_run(around, name="r", tags=["b", "a"])
+            with FlowRunContext.model_construct(flow_run=run):
+                told = await related_resources_from_run_context(client)
+                return told, await related_resources_from_run_context(client, exclude={"prefect.tag.a"})
+
+    told, less = asyncio.run(asks())
+    assert [(each.role, each.name) for each in told] == [
+        ("flow-run", "r"),
+        ("flow", "around"),
+        ("tag", None),
+        ("tag", None),
+    ]
+    assert [each.id for each in less] == [each.id for each in told if each.id != "prefect.tag.a"]
 
 
 def test_following(server):
@@ -135,6 +160,21 @@ def test_resources():
     with pytest.raises(ValueError, match="does not start with"):
         resource.prefect_object_id("prefect.flow")
     assert RelatedResource({**resource, "prefect.resource.role": "r"}).role == "r"
+    assert resource.has_all_labels({"prefect.resource.name": "n"})
+    assert not resource.has_all_labels({"prefect.resource.name": "m"})
+    assert Resource.model_validate_json(resource.model_dump_json()) == resource
+    for wrong in (
+        {},
+        {"prefect.resource.id": ""},
+        11,
+        {"prefect.resource.id": "x", **{str(n): "" for n in range(500)}},
+    ):
+        with pytest.raises(ValidationError, match="Resource"):
+            Resource.model_validate(wrong)
+    with pytest.raises(ValidationError, match=r"prefect\.resource\.role"):
+        RelatedResource(resource)
+    with pytest.raises(ValidationError, match="related"):
+        Event(event="x", resource=X, related=[{**X, "prefect.resource.role": "r"}] * 101)
 
     class Holder(BaseModel):
         resource: Resource
@@ -183,11 +223,8 @@ def test_a_client_and_a_subscriber(server):
     async def main():
         wanted = {"event": {"prefix": ["face."]}}
         async with get_events_subscriber(filter=wanted) as events, get_events_client() as client:
-            following = asyncio.ensure_future(anext(events))
-            while not following.done():  # the subscription stands some time after it was asked for
-                await client.emit(Event(event="face.sent", resource=X))
-                await asyncio.wait([following], timeout=0.1)
-            return following.result()
+            await client.emit(Event(event="face.sent", resource=X))  # before the stream is asked for the first time
+            return await anext(events)
 
     received = asyncio.run(main())
     assert (received.event, received.resource.id) == ("face.sent", "x.1")

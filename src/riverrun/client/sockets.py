@@ -140,10 +140,15 @@ class _Feed(Generic[T]):
             message["filter"]["occurred"] = self._occurred()
         return encode(message).decode()
 
+    def begin(self) -> None:
+        """What happens from now on is wanted, though the connection is made later."""
+        if self._since is None:
+            self._since = _instant((self._filter.get("occurred") or {}).get("since")) or now()
+
     def _occurred(self) -> dict[str, Any]:
         given = self._filter.get("occurred") or {}
-        if self._since is None:
-            self._since = _instant(given.get("since")) or now()
+        self.begin()
+        assert self._since is not None
         since = self._since if self._latest is None else max(self._since, self._latest - _OVERLAP)
         return {"since": since, "until": given.get("until") or now() + _AHEAD}
 
@@ -215,6 +220,7 @@ class Subscriber(_Subscriber[T]):
     _connection: "Connection | None" = None
 
     def __enter__(self) -> Self:
+        self._feed.begin()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -269,6 +275,7 @@ class AsyncSubscriber(_Subscriber[T]):
     _items_iterator: AsyncGenerator[T, None] | None = None
 
     async def __aenter__(self) -> Self:
+        self._feed.begin()
         return self
 
     async def __aexit__(

@@ -87,24 +87,25 @@ def related_to_run() -> list[RelatedResource]:
     found: list[RelatedResource] = []
     tags: set[str] = set()
     if flow_run is not None:
-        found.append(_related("flow-run", flow_run.id, flow_run.name))
+        found.append(as_related("flow-run", flow_run.id, flow_run.name))
         tags.update(flow_run.tags)
     elif task_run is not None and task_run.flow_run_id is not None:
-        found.append(_related("flow-run", task_run.flow_run_id))
+        found.append(as_related("flow-run", task_run.flow_run_id))
     if task_run is not None:
-        found.append(_related("task-run", task_run.id, task_run.name))
+        found.append(as_related("task-run", task_run.id, task_run.name))
         tags.update(task_run.tags)
     if flow_run is not None:
         flow = None if flow_run_context is None else flow_run_context.flow
         if flow_run.flow_id is not None:
-            found.append(_related("flow", flow_run.flow_id, None if flow is None else flow.name))
+            found.append(as_related("flow", flow_run.flow_id, None if flow is None else flow.name))
         if flow_run.deployment_id is not None:
-            found.append(_related("deployment", flow_run.deployment_id))
-    return [*found, *(_related("tag", tag) for tag in sorted(tags))]
+            found.append(as_related("deployment", flow_run.deployment_id))
+    return [*found, *(as_related("tag", tag) for tag in sorted(tags))]
 
 
-def _related(kind: str, object_id: object, name: str | None = None) -> RelatedResource:
-    labels = {RESOURCE_ID: f"prefect.{kind}.{object_id}", RESOURCE_ROLE: kind}
+def as_related(kind: str, object_id: object, name: str | None = None, role: str | None = None) -> RelatedResource:
+    """A resource of one of the house's kinds."""
+    labels = {RESOURCE_ID: f"prefect.{kind}.{object_id}", RESOURCE_ROLE: role or kind}
     if name is not None:
         labels[RESOURCE_NAME] = name
     return RelatedResource(labels)

@@ -41,7 +41,7 @@ def keyset_from_base_key(base_key: str) -> Keyset:
 def keyset_from_paused_state(state: State[Any]) -> Keyset:
     """The keys of the input that a paused state waits for; raises RuntimeError for other states."""
     if not state.is_paused():
-        raise RuntimeError(f"A state of type {state.type.value!r} waits for no input; only PAUSED does.")
+        raise RuntimeError(f"A state of type {state.type.value!r} is unsupported: only PAUSED waits for input.")
     return keyset_from_base_key(f"{(state.name or '').lower()}-{state.state_details.pause_key}")
 
 

@@ -25,11 +25,14 @@ class _Labels(dict[str, Any]):
     """A dictionary that behaves as pydantic's models of one value do."""
 
     def __init__(self, root: Mapping[str, Any] | None = None, **labels: Any) -> None:
-        super().__init__(root or {}, **labels)
-        self._check()
+        try:
+            super().__init__(root or {}, **labels)
+            self._check()
+        except (TypeError, ValueError) as error:
+            raise _invalid(type(self).__name__, error, root) from None
 
     def _check(self) -> None:
-        pass
+        """Raise ValueError if something is wrong with the labels."""
 
     @property
     def root(self) -> Self:
@@ -38,7 +41,7 @@ class _Labels(dict[str, Any]):
 
     @classmethod
     def model_validate(cls, obj: Any, **_options: Any) -> Self:
-        """Labels from labels or a dictionary; ValueError if something that must be there is missing."""
+        """Labels from labels or a dictionary; pydantic's ValidationError if something that must be there is missing."""
         return obj if isinstance(obj, cls) else cls(obj)
 
     def model_dump(self, **_options: Any) -> dict[str, Any]:
@@ -46,10 +49,27 @@ class _Labels(dict[str, Any]):
         return dict(self)
 
     @classmethod
+    def model_validate_json(cls, data: str | bytes) -> Self:
+        """Labels from a JSON document."""
+        return cls.model_validate(msgspec.json.decode(data))
+
+    def model_dump_json(self, **_options: Any) -> str:
+        """A JSON document."""
+        return msgspec.json.encode(self).decode()
+
+    @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
         from pydantic_core import core_schema
 
         return core_schema.no_info_plain_validator_function(cls.model_validate)
+
+
+def _invalid(title: str, error: Exception, given: Any) -> ValueError:
+    """What pydantic would raise. It is loaded only for this."""
+    from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
+
+    problem = PydanticCustomError("value_error", "{reason}", {"reason": str(error)})
+    return ValidationError.from_exception_data(title, [InitErrorDetails(type=problem, loc=(), input=given)])
 
 
 class Resource(_Labels):
@@ -70,6 +90,10 @@ class Resource(_Labels):
     def name(self) -> str | None:
         """Its name, if it has one."""
         return self.get(RESOURCE_NAME)
+
+    def has_all_labels(self, labels: Mapping[str, str]) -> bool:
+        """Whether it has these labels, with these values."""
+        return all(self.get(label) == value for label, value in labels.items())
 
     def prefect_object_id(self, kind: str) -> UUID:
         """The id behind the kind, as in `prefect_object_id("prefect.flow-run")`; ValueError if it is of another kind."""
@@ -103,9 +127,8 @@ class Event(wire.Event, kw_only=True):
         self.resource = Resource.model_validate(self.resource)
         self.related = [RelatedResource.model_validate(each) for each in self.related]
         if len(self.related) > MOST_RELATED:
-            raise ValueError(
-                f"The maximum number of related resources is {MOST_RELATED}; here are {len(self.related)}."
-            )
+            problem = f"The maximum number of related resources is {MOST_RELATED}; here are {len(self.related)}."
+            raise _invalid("Event", ValueError(problem), self.related)
 
     @property
     def size_bytes(self) -> int:
