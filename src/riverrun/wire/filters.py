@@ -1,4 +1,4 @@
-"""Filters of the REST interface. Fields are and-ed (or or-ed by `operator`); None filters nothing. Classes of one shape share it."""
+"""Filters of the REST interface. Fields are and-ed (or or-ed by `operator`); None filters nothing."""
 
 from datetime import datetime
 from typing import Annotated, Any

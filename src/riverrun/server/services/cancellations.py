@@ -1,5 +1,6 @@
 """What belongs to a cancelled flow run is cancelled with it: its subflow runs and its unfinished task runs."""
 
+from functools import partial
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -40,9 +41,7 @@ def run_once(store: Store, now: int) -> int:  # noqa: ARG001 - the contract of l
         return [row.id for row in reader.rows(_SUBFLOWS)], [row.id for row in reader.rows(_TASK_RUNS)]
 
     subflows, task_runs = store.read_now(left)
-    done = sum(
-        store.write_now(lambda tx, run_id=run_id: _cancel_flow_run(tx, run_id), bulk=True) for run_id in subflows
-    )
+    done = sum(store.write_now(partial(_cancel_flow_run, run_id=run_id), bulk=True) for run_id in subflows)
     if task_runs:
         done += store.write_now(lambda tx: sum(_cancel_task_run(tx, run_id) for run_id in task_runs), bulk=True)
     return done

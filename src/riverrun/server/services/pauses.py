@@ -1,5 +1,6 @@
 """Paused flow runs whose time to be resumed has passed fail."""
 
+from functools import partial
 from uuid import UUID
 
 import msgspec
@@ -41,7 +42,7 @@ def run_once(store: Store, now: int) -> int:
         for _, run_id, text in rows:
             timeout = _details(text).pause_timeout if text else None
             if timeout is not None and timeout < instant:
-                failed += store.write_now(lambda tx, run_id=run_id: _fail(tx, run_id), bulk=True)
+                failed += store.write_now(partial(_fail, run_id=run_id), bulk=True)
         if len(rows) < _BATCH:
             return failed
         after = rows[-1][0]
