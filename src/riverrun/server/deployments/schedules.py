@@ -79,6 +79,7 @@ def create(transaction: Transaction, deployment_id: UUID, given: Sequence[Given]
                 parameters=to_text(one.parameters or None),
                 slug=slug,
                 mark=transaction.now,
+                next_fill=0,
                 **_own(one),
             )
         )
@@ -106,13 +107,10 @@ def start_again(transaction: Transaction, deployment_id: UUID, *, afresh: bool =
     """
     for row in transaction.rows(sa.select(table).where(table.c.deployment_id == deployment_id).with_for_update()):
         # the runs of instants just past may be waiting for the end of their jitter, and go with the coming ones
-        back = transaction.now - (0 if afresh else int((row.jitter or 0) * 1_000_000))
+        back = max(row.updated, transaction.now - (0 if afresh else int((row.jitter or 0) * 1_000_000)))
         mark = back if afresh or row.mark is None else min(row.mark, back)
-        _set(transaction, row.key, mark=mark, filled=None, next_fill=None)
-
-
-def _set(transaction: Transaction, key: int, **values: Any) -> None:
-    transaction.execute(sa.update(table).where(table.c.key == key).values(**values))
+        values = {"mark": mark, "filled": None, "next_fill": 0}
+        transaction.execute(sa.update(table).where(table.c.key == row.key).values(values))
 
 
 def delete_all(transaction: Transaction, deployment_id: UUID) -> None:
@@ -140,7 +138,7 @@ def update(transaction: Transaction, deployment_id: UUID, schedule_id: UUID, bod
         values["max_scheduled_runs"] = body.max_scheduled_runs
     if body.parameters is not UNSET:
         values["parameters"] = to_text(body.parameters or None)
-    values |= {**_own(body), "mark": transaction.now, "filled": None, "next_fill": None}
+    values |= {**_own(body), "mark": transaction.now, "filled": None, "next_fill": 0}
     transaction.execute(sa.update(table).where(mine).values(**values))
 
 

@@ -15,6 +15,7 @@ LOOPS: tuple[tuple[str, str], ...] = (
     ("riverrun.server.services.outbox_cleaning", "LOOP"),
     ("riverrun.server.services.pauses", "LOOP"),
     ("riverrun.server.services.retention", "LOOP"),
+    ("riverrun.server.services.scheduler", "LOOP"),
     ("riverrun.server.services.spools", "LOOP"),
     ("riverrun.server.services.sums", "LOOP"),
 )

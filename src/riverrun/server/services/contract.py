@@ -28,3 +28,5 @@ class Loop(Struct, frozen=True, kw_only=True):
     one_for_all: bool = True
     #: a pass that did something is followed by the next one at once
     again: bool = False
+    #: when there is something to do next (microseconds), if that is before the interval has passed
+    due: Callable[[Store], int | None] | None = None

@@ -24,7 +24,7 @@ deployment = thing(
     Column("version", Text),
     Column("description", Text),
     Column("paused", SmallInteger, nullable=False),
-    Column("concurrency_limit_id", Id),
+    Column("concurrency_limit_id", Id, index=True),
     Column("collision_strategy", Text),
     Column("grace_period_seconds", Integer),
     Column("last_polled", Micros),
@@ -69,7 +69,7 @@ deployment_schedule = thing(
     Column("mark", Micros),
     #: when the scheduler moved the mark
     Column("filled", Micros),
-    #: when it has to look again; None: at once, NEVER: not before something changes
+    #: when it has to look again; 0: at once
     Column("next_fill", Micros, index=True),
     UniqueConstraint("deployment_id", "slug"),
 )

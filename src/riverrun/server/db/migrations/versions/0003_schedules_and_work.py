@@ -37,6 +37,7 @@ _DEPLOYMENT = ["deployment_id", "next_scheduled_start_time"]
 def upgrade() -> None:
     for table, name, kind in _ADDED:
         op.add_column(table, sa.Column(name, kind, nullable=True))
+    op.execute("UPDATE deployment_schedule SET next_fill = 0")
     op.create_index("ix_deployment_schedule_next_fill", "deployment_schedule", ["next_fill"])
     op.create_index(
         "ix_flow_run_on_time",
@@ -67,6 +68,7 @@ def upgrade() -> None:
     op.create_index("ix_attempt_lease_until", "attempt", ["lease_until"])
     op.create_index("ix_attempt_worker_id", "attempt", ["worker_id"])
     op.create_index("ix_worker_process_id", "worker", ["process_id"])
+    op.create_index("ix_deployment_concurrency_limit_id", "deployment", ["concurrency_limit_id"])
     _index_handing_out("key")
     awaiting = ["deployment_id", "expected_start_time", "key"]
     _index("ix_flow_run_awaiting_slot", awaiting, _AWAITING)
@@ -86,6 +88,7 @@ def downgrade() -> None:
     op.drop_index("ix_flow_run_awaiting_slot", table_name="flow_run")
     _index_handing_out()
     op.drop_table("attempt")
+    op.drop_index("ix_deployment_concurrency_limit_id", table_name="deployment")
     op.drop_index("ix_worker_process_id", table_name="worker")
     op.drop_table("deployment_version")
     op.drop_index("ix_flow_run_on_time", table_name="flow_run")
