@@ -19,6 +19,7 @@ NOUNS = (
     "artifacts",
     "automations",
     "blocks",
+    "claims",
     "concurrency",
     "deployments",
     "events",

@@ -113,9 +113,14 @@ def download_flow_run_logs(flow_run_id: Id) -> Call[Any]:
     return get(_run(flow_run_id, "logs", "download"), Raw, noun=_noun(flow_run_id))
 
 
-def begin_flow_run(flow_run_id: Id, writer: UUID, transition_id: UUID) -> Call[Begun]:
-    """Let the process that writes the journal `writer` start the run; as a proposal of Running."""
-    body = {"writer": writer, "transition_id": transition_id}
+def begin_flow_run(flow_run_id: Id, writer: UUID, transition_id: UUID, fence: int | None = None) -> Call[Begun]:
+    """Let the process that writes the journal `writer` start the run; as a proposal of Running.
+
+    `fence` is that of the worker's claim: one that has been claimed by somebody else since is refused.
+    """
+    body: dict[str, Any] = {"writer": writer, "transition_id": transition_id}
+    if fence is not None:
+        body["fence"] = fence
     return post(_run(flow_run_id, "begin"), body, Begun, noun=_noun(flow_run_id))
 
 

@@ -55,6 +55,11 @@ def find(reader: Reader, deployment_id: UUID, *, lock: bool = False) -> Any:
     return row
 
 
+def by_ids(reader: Reader, ids: Collection[UUID]) -> list[Any]:
+    """The rows of those of the deployments that are there."""
+    return reader.rows(_ROWS.where(_D.id.in_(ids), _D.workspace_id == reader.workspace))
+
+
 def same(reader: Reader, flow_id: UUID, name: str, *, lock: bool = False) -> Any:
     """The row of a flow's deployment of this name, or None."""
     query = _ROWS.where(_D.flow_id == flow_id, _D.name == name, _D.workspace_id == reader.workspace)

@@ -11,6 +11,7 @@ import msgspec
 import sqlalchemy as sa
 
 from riverrun.base.errors import InputError
+from riverrun.server.claims import handover
 from riverrun.server.concurrency import slots
 from riverrun.server.db import tables as t
 from riverrun.server.db.units import Caller, Reader, Transaction
@@ -18,6 +19,7 @@ from riverrun.server.ingest.claims import LEASE, LEASE_SECONDS, cancelling, fenc
 from riverrun.server.ingest.settle import CLOSED, endings, next_seq_on, numbered, teller_of
 from riverrun.server.ingest.unit import Item, Unit, tells_of_gap
 from riverrun.server.ingest.units import adrive, cut
+from riverrun.server.runs.transitions import propose
 from riverrun.server.store import Store
 from riverrun.wire.journal import decode
 from riverrun.wire.presence import JournalAnswer, JournalBody, Presence, PresenceBody
@@ -55,6 +57,7 @@ async def _attempt(
         else:
             work.set_aside(transaction.cursor, error)
         work.tell_all(transaction)
+        handover.ingested(transaction, work, propose)
 
     await store.write(unit, caller, bulk=True)
 
@@ -92,6 +95,7 @@ def finish(
         unit = Unit(transaction.verbs, transaction.scope, teller, items)
         unit.apply(transaction.cursor)
         unit.tell_all(transaction)
+        handover.ingested(transaction, unit, propose)
         slots.release_held_by(transaction, [UUID(bytes=record.run_id) for record in records])
     ended = sa.update(t.journal_writer).where(t.journal_writer.c.key == key).values(lease_until=None)
     transaction.execute(ended)

@@ -9,13 +9,16 @@ from msgspec import UNSET
 
 from riverrun.base.errors import ObjectNotFound
 from riverrun.base.names import run_name
+from riverrun.rules.decision import abort
+from riverrun.server.claims import attempts
+from riverrun.server.concurrency import slots
 from riverrun.server.db import tables as t
 from riverrun.server.db.names import index_key
 from riverrun.server.db.units import Transaction
 from riverrun.server.ingest.claims import claim
 from riverrun.server.runs.creation import policy_of
 from riverrun.server.runs.stored import load_flow_run, policy_text
-from riverrun.server.runs.transitions import propose
+from riverrun.server.runs.transitions import propose, result_of
 from riverrun.wire.flow_runs import FlowRunUpdate
 from riverrun.wire.states import BaseState, StateDetails, StateType
 from riverrun.wire.task_runs import TaskRunUpdate
@@ -66,14 +69,21 @@ def update_task_run(transaction: Transaction, task_run_id: UUID, body: TaskRunUp
 
 
 def begin(
-    transaction: Transaction, flow_run_id: UUID, writer: UUID, transition_id: UUID
+    transaction: Transaction, flow_run_id: UUID, writer: UUID, transition_id: UUID, fence: int | None = None
 ) -> tuple[OrchestrationResult, bool]:
     """Let the process that writes the journal `writer` start a run that it was handed.
 
-    Only one process gets it: the rules let nobody start a run that is running or has ended. From here on the run lives on the
-    writer's lease, and what a former writer says of it does not count.
+    Only one process gets it: the rules let nobody start a run that is running or has ended, and nobody may who comes with the
+    fence of a claim that counts no more. From here on the run lives on the writer's lease, and what a former writer says of it
+    does not count.
     """
     run = load_flow_run(transaction, flow_run_id)
+    if fence is not None:
+        attempt = attempts.of_run(transaction, run.key)
+        if attempt is None or attempt.fence != fence:
+            by = "" if attempt is None else f": {attempt.worker_name} has it now"
+            reason = f"The claim by which this run was handed out counts no more{by}."
+            return result_of(abort(reason), run.state), False
     state = BaseState(type=StateType.RUNNING, state_details=StateDetails(transition_id=transition_id))
     result, written = propose(transaction, run, state)
     # the same request once more, after its answer was lost
@@ -81,6 +91,7 @@ def begin(
     if written or repeated:
         key = claim(transaction, run.key, run.row.writer_key, writer)
         transaction.execute(sa.update(t.flow_run).where(t.flow_run.c.key == run.key).values(writer_key=key))
+        slots.keep(transaction, run.id)
     return result, written
 
 

@@ -38,10 +38,12 @@ BULK_LIMIT = 200
 
 
 class BeginBody(Struct, kw_only=True):
-    """Which journal will tell of the run; `transition_id` makes the request repeatable."""
+    """Which journal will tell of the run; `transition_id` makes the request repeatable. `fence` is that of the claim by which the
+    run was handed to this process."""
 
     writer: UUID
     transition_id: UUID
+    fence: int | None = None
 
 
 @routes.post("/", permission="flow_runs:write", status=201, also=(200,), returns=FlowRunResponse, errors=(404,))
@@ -139,7 +141,7 @@ async def resume(call: Call, id: UUID, body: FlowRunsResumeBody | None) -> Reply
 @routes.post("/{id}/begin", permission="flow_runs:run", returns=dict[str, Any], errors=(404,))
 def begin(transaction: Transaction, id: UUID, body: BeginBody) -> dict[str, Any]:
     """Start a run in a process of riverrun: as a proposal of Running, and the run now belongs to that process."""
-    result, _ = changes.begin(transaction, id, body.writer, body.transition_id)
+    result, _ = changes.begin(transaction, id, body.writer, body.transition_id, body.fence)
     return {
         "state": result.state,
         "status": result.status,

@@ -62,6 +62,7 @@ _FLOW_RUN = _load(
     t.flow_run_state,
     t.flow_run.c.flow_key,
     t.flow_run.c.deployment_id,
+    t.flow_run.c.work_queue_id,
     t.flow_run.c.parent_task_run_id,
     t.flow_run.c.infrastructure_pid,
     t.flow_run.c.writer_key,

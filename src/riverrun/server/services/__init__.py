@@ -10,7 +10,9 @@ from riverrun.server.services.contract import Loop
 #: module and name of every loop, alphabetical by module
 LOOPS: tuple[tuple[str, str], ...] = (
     ("riverrun.server.concurrency.expiry", "LOOP"),
+    ("riverrun.server.services.attempts", "LOOP"),
     ("riverrun.server.services.cancellations", "LOOP"),
+    ("riverrun.server.services.late_runs", "LOOP"),
     ("riverrun.server.services.leases", "LOOP"),
     ("riverrun.server.services.outbox_cleaning", "LOOP"),
     ("riverrun.server.services.pauses", "LOOP"),

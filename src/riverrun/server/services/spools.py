@@ -12,12 +12,14 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from riverrun.base.config import settings
+from riverrun.server.claims import handover
 from riverrun.server.db import tables as t
 from riverrun.server.db.units import Reader, Transaction
 from riverrun.server.ingest.settle import CLOSED, KILLED, next_seq_on
 from riverrun.server.ingest.unit import Item, Unit
 from riverrun.server.ingest.units import cut, drive
 from riverrun.server.journal.logic import UNIT_RECORDS, finish
+from riverrun.server.runs.transitions import propose
 from riverrun.server.services.contract import Loop
 from riverrun.server.store import Store
 from riverrun.wire.spool import Spool, spools, sweep
@@ -71,6 +73,7 @@ def _attempt(store: Store, writer: bytes, items: Sequence[Item], careful: bool, 
         else:
             work.set_aside(transaction.cursor, error)
         work.tell_all(transaction)
+        handover.ingested(transaction, work, propose)
 
     store.write_now(unit, bulk=True)
 

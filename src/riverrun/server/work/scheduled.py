@@ -33,9 +33,9 @@ from riverrun.wire.work import (
 )
 
 _RUN = t.flow_run.c
-_SCHEDULED = TYPE_CODES[StateType.SCHEDULED]
+SCHEDULED = TYPE_CODES[StateType.SCHEDULED]
 #: a run that waits for its next attempt inside its process is nobody else's
-_FREE = sa.or_(_RUN.policy.is_(None), _RUN.policy.not_like('%"retry_type":"in_process"%'))
+FREE = sa.or_(_RUN.policy.is_(None), _RUN.policy.not_like('%"retry_type":"in_process"%'))
 
 
 def runs(
@@ -46,7 +46,7 @@ def runs(
         return []
     due = _RUN.next_scheduled_start_time.is_not(None)  # what the index on deployments holds
     # the workspace is only tested: its index of scheduled runs has those of everybody
-    window = [form_of(reader).mine(t.flow_run), _RUN.state_type == _SCHEDULED, due, _FREE, *conditions]
+    window = [form_of(reader).mine(t.flow_run), _RUN.state_type == SCHEDULED, due, FREE, *conditions]
     if before is not None:
         window.append(_RUN.next_scheduled_start_time <= to_micros(before))
     if after is not None:
@@ -215,7 +215,7 @@ def health(reader: Reader, queue_id: UUID) -> WorkQueueStatusDetail:
     """Whether somebody asks for the queue's runs, and none of them is late."""
     queue = queries.queue_by_id(reader, queue_id)
     late = sa.select(sa.func.count()).where(
-        _RUN.work_queue_id == queue_id, _RUN.state_type == _SCHEDULED, _RUN.state_name == "Late"
+        _RUN.work_queue_id == queue_id, _RUN.state_type == SCHEDULED, _RUN.state_name == "Late"
     )
     count = int(reader.scalar(late))
     policy = WorkQueueHealthPolicy()

@@ -13,9 +13,9 @@ from riverrun.server.http.errors import HTTPError, InvalidRequest
 from riverrun.server.store import Store
 from riverrun.server.templates.settle import Request, settle
 
-_PLACEHOLDER = re.compile(r"{{\s*([\w.\-\[\]$]+)\s*}}")
+PLACEHOLDER = re.compile(r"{{\s*([\w.\-\[\]$]+)\s*}}")
 #: placeholders that are filled from elsewhere than the variables: blocks, variables, the environment
-_FOREIGN = ("prefect.blocks.", "prefect.variables.", "$")
+FOREIGN = ("prefect.blocks.", "prefect.variables.", "$")
 
 
 def check_template(template: dict[str, Any], *path: str) -> None:
@@ -43,7 +43,7 @@ def check_template(template: dict[str, Any], *path: str) -> None:
 def placeholders(value: Any) -> set[str]:
     """The variables that a part of a template asks for."""
     if isinstance(value, str):
-        return {name for name in _PLACEHOLDER.findall(value) if not name.startswith(_FOREIGN)}
+        return {name for name in PLACEHOLDER.findall(value) if not name.startswith(FOREIGN)}
     if isinstance(value, dict):
         return {name for key, part in value.items() for name in placeholders(part) | placeholders(key)}
     if isinstance(value, list):

@@ -1,0 +1,32 @@
+"""Claims of workers and runners over HTTP; riverrun's own operations beside the peer's polls."""
+
+from riverrun.server.claims import logic
+from riverrun.server.claims.sources import Deployments, Pool
+from riverrun.server.http.table import Call, Routes
+from riverrun.wire.claims import (
+    Claims,
+    DeploymentsClaimBody,
+    WorkerPresence,
+    WorkerPresenceBody,
+    WorkPoolClaimBody,
+)
+
+routes = Routes("", "Claims")
+
+
+@routes.post("/work_pools/{name}/claim", permission="work_pools:run", returns=Claims, errors=(404,))
+async def claim_of_pool(call: Call, name: str, body: WorkPoolClaimBody) -> Claims:
+    """Take runs of a pool that are due; waits up to `wait` seconds for the first one."""
+    return await logic.claim(call.store, call.caller, body, Pool(name, body.work_queue_names))
+
+
+@routes.post("/deployments/claim", permission="deployments:run", returns=Claims)
+async def claim_of_deployments(call: Call, body: DeploymentsClaimBody) -> Claims:
+    """Take runs of deployments that are due; waits up to `wait` seconds for the first one."""
+    return await logic.claim(call.store, call.caller, body, Deployments(body.deployment_ids))
+
+
+@routes.post("/workers/presence", permission="work_pools:run", returns=WorkerPresence)
+async def worker_presence(call: Call, body: WorkerPresenceBody) -> WorkerPresence:
+    """A sign of life of a worker's process; answered when there is something new to tell, or after `wait` seconds."""
+    return await logic.presence(call.store, call.caller, body)

@@ -1,0 +1,215 @@
+"""Where a worker's runs come from: the queues of a pool, or deployments. Which are due, in which order, and how many may go.
+
+Honoured are the pauses of pools and queues, and of deployments for the runs that schedules made; limits of pools and queues
+(who decides locks their rows); and limits of deployments, of which only those that are full matter here: their runs stay where
+they are, the rules have the last word.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+from uuid import UUID
+
+import sqlalchemy as sa
+from msgspec import Struct
+
+from riverrun.server.claims.handover import AWAITING
+from riverrun.server.concurrency import slots
+from riverrun.server.db import tables as t
+from riverrun.server.db.filters import form_of
+from riverrun.server.db.units import Reader, Transaction
+from riverrun.server.deployments import polls
+from riverrun.server.work import pools, queries
+from riverrun.server.work.scheduled import FREE, SCHEDULED
+
+#: how often a worker that claims is to be seen to (seconds), and how often it says so of itself
+SEEN_EVERY = 10 * queries.SECOND
+HEARTBEAT_SECONDS = 30
+_RUN, _D, _Q, _L = t.flow_run.c, t.deployment.c, t.work_queue.c, t.concurrency_limit.c
+_ORDER = (_RUN.next_scheduled_start_time, _RUN.key)
+_PAUSED = sa.and_(
+    _RUN.auto_scheduled.is_not(None),
+    sa.exists().where(_D.id == _RUN.deployment_id, _D.paused != 0).correlate(t.flow_run),
+)
+_ENQUEUES = sa.or_(_D.collision_strategy.is_(None), _D.collision_strategy != "CANCEL_NEW")
+
+
+class Stretch(Struct):
+    """Runs of one queue or deployment, and how many of them may be taken."""
+
+    condition: sa.ColumnElement[bool]
+    room: int
+
+
+class Plan(Struct):
+    """Where to look, how many runs may be taken in all, and when the next ones are due as far as the source knows."""
+
+    stretches: list[Stretch]
+    room: int
+    #: whether the runs of all stretches are in one order; otherwise the first stretch comes first
+    by_time: bool = False
+    following: int | None = None
+
+
+class Source(Protocol):
+    """Where runs come from. `prepare` is called first, once; it raises ObjectNotFound."""
+
+    def prepare(self, reader: Reader) -> None: ...
+
+    def topics(self) -> list[str]: ...
+
+    def plan(self, reader: Reader, limit: int, *, lock: bool = False) -> Plan:
+        """Where to look for at most `limit` runs; with `lock` nobody else decides about the same limits meanwhile."""
+        ...
+
+    def is_unseen(self, reader: Reader, worker: UUID, name: str) -> bool:
+        """Whether it is time to note that somebody asks."""
+        ...
+
+    def seen(self, transaction: Transaction, worker: UUID, name: str) -> None: ...
+
+
+class Pool:
+    """The queues of a work pool, all or some, by priority."""
+
+    def __init__(self, name: str, queue_names: Sequence[str] | None) -> None:
+        self.name = name
+        self.queue_names = list(dict.fromkeys(queue_names or ()))
+        self._pool: Any = None
+        self._queues: list[Any] = []
+
+    def prepare(self, reader: Reader) -> None:
+        self._pool = queries.pool(reader, self.name)
+        self._queues = self._read(reader)
+        known = {queue.name for queue in self._queues}
+        for missing in (name for name in self.queue_names if name not in known):
+            queries.queue(reader, self.name, missing)
+
+    def topics(self) -> list[str]:
+        # those that were not named too: a slot of the pool may come free in any
+        return [f"work_pool:{self._pool.id.hex}", *(f"work_queue:{queue.id.hex}" for queue in self._queues)]
+
+    def plan(self, reader: Reader, limit: int, *, lock: bool = False) -> Plan:
+        pool = queries.find_pool(reader, self.name)
+        if pool is None or pool.is_paused:
+            return Plan([], 0)
+        self._queues = self._read(reader)
+        asked = sorted(self._asked(), key=lambda queue: (queue.priority, queue.key))
+        limited = [queue for queue in asked if queue.concurrency_limit is not None]
+        if lock and not reader.is_sqlite and (pool.concurrency_limit is not None or limited):
+            reader.row(sa.select(t.work_pool.c.key).where(t.work_pool.c.id == pool.id).with_for_update())
+        if pool.concurrency_limit is not None:
+            limit = min(limit, pool.concurrency_limit - queries.pool_slots(reader, [pool.id]).get(pool.id, 0))
+        used = queries.queue_slots(reader, [queue.id for queue in limited])
+        found = []
+        for queue in asked:
+            room = limit
+            if queue.concurrency_limit is not None:
+                room = min(room, queue.concurrency_limit - used.get(queue.id, 0))
+            if room > 0 and not queue.is_paused:
+                found.append(Stretch(_RUN.work_queue_id == queue.id, room))
+        return Plan(found, limit)
+
+    def is_unseen(self, reader: Reader, worker: UUID, name: str) -> bool:
+        old = reader.now - SEEN_EVERY
+        if any(queue.last_polled is None or queue.last_polled <= old for queue in self._asked()):
+            return True
+        mine = (t.worker.c.work_pool_id == self._pool.id, t.worker.c.name == name, t.worker.c.process_id == worker)
+        return reader.row(sa.select(t.worker.c.key).where(*mine, t.worker.c.last_heartbeat > old)) is None
+
+    def seen(self, transaction: Transaction, worker: UUID, name: str) -> None:
+        """The worker is ONLINE, the queues are READY."""
+        pools.heartbeat(transaction, self.name, name, HEARTBEAT_SECONDS)
+        mine = sa.and_(t.worker.c.work_pool_id == self._pool.id, t.worker.c.name == name)
+        transaction.execute(sa.update(t.worker).where(mine).values(process_id=worker))
+        polls.queues_asked(transaction, [queue.id for queue in self._asked()])
+
+    def _read(self, reader: Reader) -> list[Any]:
+        return reader.rows(queries.queues(reader, _Q.work_pool_id == self._pool.id))
+
+    def _asked(self) -> list[Any]:
+        return [queue for queue in self._queues if not self.queue_names or queue.name in self.queue_names]
+
+
+class Deployments:
+    """Some deployments, whatever their queues; the longest due first."""
+
+    def __init__(self, ids: Sequence[UUID]) -> None:
+        self.ids = list(dict.fromkeys(ids))
+
+    def prepare(self, reader: Reader) -> None:
+        """Deployments that are not there (any more) have no runs; that is no reason to refuse the others."""
+
+    def topics(self) -> list[str]:
+        return [f"deployment:{deployment_id.hex}" for deployment_id in self.ids]
+
+    def plan(self, reader: Reader, limit: int, *, lock: bool = False) -> Plan:
+        head = sa.select(_RUN.next_scheduled_start_time).where(
+            _RUN.deployment_id == _D.id, _RUN.next_scheduled_start_time.is_not(None)
+        )
+        first = head.order_by(*_ORDER).limit(1).correlate(t.deployment).scalar_subquery().label("first")
+        mine = sa.select(_D.id, first).where(_D.id.in_(self.ids), _D.workspace_id == reader.workspace)
+        rows = [row for row in reader.rows(mine) if row.first is not None]
+        heads = [Stretch(_RUN.deployment_id == row.id, limit) for row in rows if row.first <= reader.now]
+        coming = [row.first for row in rows if row.first > reader.now]
+        return Plan(heads, limit, by_time=True, following=min(coming, default=None))
+
+    def is_unseen(self, reader: Reader, worker: UUID, name: str) -> bool:
+        unseen = sa.or_(_D.last_polled.is_(None), _D.last_polled <= reader.now - SEEN_EVERY)
+        mine = sa.select(_D.key).where(_D.id.in_(self.ids), _D.workspace_id == reader.workspace, unseen)
+        return reader.row(mine.limit(1)) is not None
+
+    def seen(self, transaction: Transaction, worker: UUID, name: str) -> None:
+        """The deployments are READY."""
+        polls.deployments_asked(transaction, self.ids)
+
+
+def due(reader: Reader, stretch: Stretch, full: Sequence[UUID]) -> sa.Select[Any]:
+    """The keys and ids of the runs of a stretch that may go now, in their order."""
+    conditions = _conditions(reader, stretch, _RUN.next_scheduled_start_time <= reader.now, ~_PAUSED)
+    if full:
+        conditions.append(sa.or_(_RUN.deployment_id.is_(None), _RUN.deployment_id.not_in(full)))
+    return sa.select(_RUN.key, _RUN.id, _RUN.next_scheduled_start_time).where(*conditions).order_by(*_ORDER)
+
+
+def crowded(reader: Reader, stretch: Stretch, full: Sequence[UUID]) -> sa.Select[Any]:
+    """The ids of the runs of a stretch that are due behind a full limit of their deployment and do not say so yet."""
+    unsaid = sa.or_(_RUN.state_name.is_(None), _RUN.state_name != AWAITING)
+    now = _RUN.next_scheduled_start_time <= reader.now
+    conditions = _conditions(reader, stretch, now, ~_PAUSED, _RUN.deployment_id.in_(full), unsaid)
+    return sa.select(_RUN.id).where(*conditions).order_by(*_ORDER)
+
+
+def following(reader: Reader, stretch: Stretch) -> int | None:
+    """When the next run of a stretch is due that is not due yet."""
+    conditions = _conditions(reader, stretch, _RUN.next_scheduled_start_time > reader.now)
+    first = sa.select(_RUN.next_scheduled_start_time).where(*conditions).order_by(*_ORDER).limit(1)
+    found: int | None = reader.scalar(first)
+    return found
+
+
+def _conditions(reader: Reader, stretch: Stretch, *more: sa.ColumnElement[bool]) -> list[sa.ColumnElement[bool]]:
+    # both as the partial indexes have them
+    due_at_all = _RUN.next_scheduled_start_time.is_not(None)
+    # the workspace is only tested: its index of scheduled runs has those of everybody
+    return [stretch.condition, form_of(reader).mine(t.flow_run), _RUN.state_type == SCHEDULED, due_at_all, FREE, *more]
+
+
+def full_deployments(reader: Reader) -> list[UUID]:
+    """Deployments that make their runs wait and have no slot left."""
+    live = sa.or_(t.slot.c.lease_until.is_(None), t.slot.c.lease_until > slots.clock(reader))
+    mine = (_D.workspace_id == reader.workspace, _L.active != 0, _ENQUEUES)
+    # from the slots in use, of which there are few, to the limits that they fill
+    used = (
+        sa.select(_D.id)
+        .join_from(t.slot, t.concurrency_limit, _L.key == t.slot.c.limit_key)
+        .join(t.deployment, _D.concurrency_limit_id == _L.id)
+        .where(live, *mine)
+        .group_by(_D.id, _L.limit)
+        .having(sa.func.sum(t.slot.c.slots) >= _L.limit)
+    )
+    closed = (
+        sa.select(_D.id)
+        .join_from(t.concurrency_limit, t.deployment, _D.concurrency_limit_id == _L.id)
+        .where(_L.limit <= 0, *mine)
+    )
+    return [row.id for row in reader.rows(sa.union(used, closed))]
