@@ -24,8 +24,6 @@ class ArtifactCollectionFilterKey(Struct, Model, kw_only=True, forbid_unknown_fi
 
 
 ArtifactCollectionFilterLatestId = ArtifactCollectionFilterFlowRunId
-
-
 ArtifactCollectionFilterTaskRunId = ArtifactCollectionFilterFlowRunId
 
 
@@ -44,17 +42,9 @@ class ArtifactCollectionFilter(Struct, Model, kw_only=True, forbid_unknown_field
 
 
 ArtifactFilterFlowRunId = ArtifactCollectionFilterFlowRunId
-
-
 ArtifactFilterId = ArtifactCollectionFilterFlowRunId
-
-
 ArtifactFilterKey = ArtifactCollectionFilterKey
-
-
 ArtifactFilterTaskRunId = ArtifactCollectionFilterFlowRunId
-
-
 ArtifactFilterType = ArtifactCollectionFilterType
 
 
@@ -94,8 +84,6 @@ class AutomationFilter(Struct, Model, kw_only=True, forbid_unknown_fields=True):
 
 
 BlockDocumentFilterBlockTypeId = ArtifactCollectionFilterFlowRunId
-
-
 BlockDocumentFilterId = ArtifactCollectionFilterFlowRunId
 
 
@@ -126,8 +114,6 @@ class BlockSchemaFilterCapabilities(Struct, Model, kw_only=True, forbid_unknown_
 
 
 BlockSchemaFilterId = ArtifactCollectionFilterFlowRunId
-
-
 BlockSchemaFilterVersion = AutomationFilterName
 
 
@@ -163,14 +149,8 @@ class DeploymentFilterId(Struct, Model, kw_only=True, forbid_unknown_fields=True
 
 
 DeploymentFilterName = BlockDocumentFilterName
-
-
 DeploymentFilterPaused = BlockDocumentFilterIsAnonymous
-
-
 DeploymentFilterTags = AutomationFilterTags
-
-
 DeploymentFilterWorkQueueName = AutomationFilterName
 
 
@@ -246,8 +226,6 @@ class FlowFilterDeployment(Struct, Model, kw_only=True, forbid_unknown_fields=Tr
 
 
 FlowFilterId = DeploymentFilterId
-
-
 FlowFilterName = BlockDocumentFilterName
 
 
@@ -290,17 +268,9 @@ class FlowRunFilterExpectedStartTime(Struct, Model, kw_only=True, forbid_unknown
 
 
 FlowRunFilterFlowVersion = AutomationFilterName
-
-
 FlowRunFilterId = DeploymentFilterId
-
-
 FlowRunFilterIdempotencyKey = ArtifactCollectionFilterType
-
-
 FlowRunFilterName = BlockDocumentFilterName
-
-
 FlowRunFilterNextScheduledStartTime = FlowRunFilterExpectedStartTime
 
 
@@ -310,11 +280,7 @@ class FlowRunFilterParentFlowRunId(Struct, Model, kw_only=True, forbid_unknown_f
 
 
 FlowRunFilterParentTaskRunId = FlowRunFilterDeploymentId
-
-
 FlowRunFilterStartTime = FlowRunFilterEndTime
-
-
 FlowRunFilterStateName = ArtifactCollectionFilterType
 
 
@@ -392,8 +358,6 @@ class QueueFilter(Struct, Model, kw_only=True):
 
 
 TaskRunFilterEndTime = FlowRunFilterEndTime
-
-
 TaskRunFilterExpectedStartTime = FlowRunFilterExpectedStartTime
 
 
@@ -404,14 +368,8 @@ class TaskRunFilterFlowRunId(Struct, Model, kw_only=True, forbid_unknown_fields=
 
 
 TaskRunFilterId = ArtifactCollectionFilterFlowRunId
-
-
 TaskRunFilterName = BlockDocumentFilterName
-
-
 TaskRunFilterStartTime = FlowRunFilterEndTime
-
-
 TaskRunFilterStateName = AutomationFilterName
 
 
@@ -450,11 +408,7 @@ class TaskWorkerFilter(Struct, Model, kw_only=True):
 
 
 VariableFilterId = ArtifactCollectionFilterFlowRunId
-
-
 VariableFilterName = BlockDocumentFilterName
-
-
 VariableFilterTags = FlowFilterTags
 
 
@@ -466,11 +420,7 @@ class VariableFilter(Struct, Model, kw_only=True, forbid_unknown_fields=True):
 
 
 WorkPoolFilterId = ArtifactCollectionFilterFlowRunId
-
-
 WorkPoolFilterName = AutomationFilterName
-
-
 WorkPoolFilterType = AutomationFilterName
 
 

@@ -43,13 +43,25 @@ from riverrun.wire.scalars import INT_MAX, Int, NonNegative, Positive
 from riverrun.wire.transitions import StateCreate
 
 
-class FlowRunsLatenessBody(Struct, Model, kw_only=True):
+class Across(Struct, Model, kw_only=True):
+    """Filters that hold for what hangs together: an answer has only what is left by all of them."""
+
     flows: FlowFilter | None = None
     flow_runs: FlowRunFilter | None = None
     task_runs: TaskRunFilter | None = None
     deployments: DeploymentFilter | None = None
+
+
+class AcrossPools(Across, kw_only=True):
     work_pools: WorkPoolFilter | None = None
+
+
+class AcrossQueues(AcrossPools, kw_only=True):
     work_pool_queues: WorkQueueFilter | None = None
+
+
+class FlowRunsLatenessBody(AcrossQueues):
+    pass
 
 
 class DeploymentsBulkDeleteBody(Struct, Model, kw_only=True):
@@ -80,12 +92,8 @@ class EventsCountByBody(Struct, Model, kw_only=True):
     time_interval: Annotated[float, Meta(ge=0.01)] = 1.0
 
 
-class ArtifactsCountBody(Struct, Model, kw_only=True):
+class ArtifactsCountBody(Across, kw_only=True):
     artifacts: ArtifactFilter | None = None
-    flow_runs: FlowRunFilter | None = None
-    task_runs: TaskRunFilter | None = None
-    flows: FlowFilter | None = None
-    deployments: DeploymentFilter | None = None
 
 
 class AutomationsCountBody(Struct, Model, kw_only=True):
@@ -98,53 +106,24 @@ class BlockDocumentsCountBody(Struct, Model, kw_only=True):
     block_schemas: BlockSchemaFilter | None = None
 
 
-class UiFlowsCountDeploymentsBody(Struct, Model, kw_only=True):
-    flow_ids: list[UUID]
+class DeploymentsCountBody(AcrossQueues):
+    pass
 
 
-class DeploymentsCountBody(Struct, Model, kw_only=True):
-    flows: FlowFilter | None = None
-    flow_runs: FlowRunFilter | None = None
-    task_runs: TaskRunFilter | None = None
-    deployments: DeploymentFilter | None = None
-    work_pools: WorkPoolFilter | None = None
-    work_pool_queues: WorkQueueFilter | None = None
+class FlowRunsCountBody(AcrossQueues):
+    pass
 
 
-class FlowRunsCountBody(Struct, Model, kw_only=True):
-    flows: FlowFilter | None = None
-    flow_runs: FlowRunFilter | None = None
-    task_runs: TaskRunFilter | None = None
-    deployments: DeploymentFilter | None = None
-    work_pools: WorkPoolFilter | None = None
-    work_pool_queues: WorkQueueFilter | None = None
+class FlowsCountBody(AcrossPools):
+    pass
 
 
-class FlowsCountBody(Struct, Model, kw_only=True):
-    flows: FlowFilter | None = None
-    flow_runs: FlowRunFilter | None = None
-    task_runs: TaskRunFilter | None = None
-    deployments: DeploymentFilter | None = None
-    work_pools: WorkPoolFilter | None = None
-
-
-class ArtifactsLatestCountBody(Struct, Model, kw_only=True):
+class ArtifactsLatestCountBody(Across, kw_only=True):
     artifacts: ArtifactCollectionFilter | None = None
-    flow_runs: FlowRunFilter | None = None
-    task_runs: TaskRunFilter | None = None
-    flows: FlowFilter | None = None
-    deployments: DeploymentFilter | None = None
 
 
-class UiFlowRunsCountTaskRunsBody(Struct, Model, kw_only=True):
-    flow_run_ids: list[UUID]
-
-
-class TaskRunsCountBody(Struct, Model, kw_only=True):
-    flows: FlowFilter | None = None
-    flow_runs: FlowRunFilter | None = None
-    task_runs: TaskRunFilter | None = None
-    deployments: DeploymentFilter | None = None
+class TaskRunsCountBody(Across):
+    pass
 
 
 class VariablesCountBody(Struct, Model, kw_only=True):
@@ -167,15 +146,10 @@ class FlowRunsInputFilterBody(Struct, Model, kw_only=True):
     exclude_keys: list[str] = []
 
 
-class FlowRunsHistoryBody(Struct, Model, kw_only=True):
+class FlowRunsHistoryBody(AcrossPools, kw_only=True):
     history_start: datetime
     history_end: datetime
     history_interval_seconds: float
-    flows: FlowFilter | None = None
-    flow_runs: FlowRunFilter | None = None
-    task_runs: TaskRunFilter | None = None
-    deployments: DeploymentFilter | None = None
-    work_pools: WorkPoolFilter | None = None
     work_queues: WorkQueueFilter | None = None
 
 
@@ -192,63 +166,34 @@ class WorkPoolsGetScheduledFlowRunsBody(Struct, Model, kw_only=True):
     limit: Int | None = None
 
 
-class UiFlowsNextRunsBody(Struct, Model, kw_only=True):
-    flow_ids: list[UUID]
-
-
-class DeploymentsPaginateBody(Struct, Model, kw_only=True):
+class DeploymentsPaginateBody(AcrossQueues, kw_only=True):
     page: Positive = 1
-    flows: FlowFilter | None = None
-    flow_runs: FlowRunFilter | None = None
-    task_runs: TaskRunFilter | None = None
-    deployments: DeploymentFilter | None = None
-    work_pools: WorkPoolFilter | None = None
-    work_pool_queues: WorkQueueFilter | None = None
     sort: DeploymentSort = "NAME_ASC"
     limit: Int | None = None
 
 
-class FlowRunsPaginateBody(Struct, Model, kw_only=True):
+class FlowRunsPaginateBody(AcrossQueues, kw_only=True):
     sort: FlowRunSort = "ID_DESC"
     page: Positive = 1
-    flows: FlowFilter | None = None
-    flow_runs: FlowRunFilter | None = None
-    task_runs: TaskRunFilter | None = None
-    deployments: DeploymentFilter | None = None
-    work_pools: WorkPoolFilter | None = None
-    work_pool_queues: WorkQueueFilter | None = None
     limit: Int | None = None
 
 
-class FlowsPaginateBody(Struct, Model, kw_only=True):
+class FlowsPaginateBody(AcrossPools, kw_only=True):
     page: Positive = 1
-    flows: FlowFilter | None = None
-    flow_runs: FlowRunFilter | None = None
-    task_runs: TaskRunFilter | None = None
-    deployments: DeploymentFilter | None = None
-    work_pools: WorkPoolFilter | None = None
     sort: FlowSort = "NAME_ASC"
     limit: Int | None = None
 
 
-class TaskRunsPaginateBody(Struct, Model, kw_only=True):
+class TaskRunsPaginateBody(Across, kw_only=True):
     sort: TaskRunSort = "ID_DESC"
     page: Positive = 1
-    flows: FlowFilter | None = None
-    flow_runs: FlowRunFilter | None = None
-    task_runs: TaskRunFilter | None = None
-    deployments: DeploymentFilter | None = None
     limit: Int | None = None
 
 
-class ArtifactsFilterBody(Struct, Model, kw_only=True):
+class ArtifactsFilterBody(Across, kw_only=True):
     sort: ArtifactSort = "ID_DESC"
     offset: NonNegative = 0
     artifacts: ArtifactFilter | None = None
-    flow_runs: FlowRunFilter | None = None
-    task_runs: TaskRunFilter | None = None
-    flows: FlowFilter | None = None
-    deployments: DeploymentFilter | None = None
     limit: Int | None = None
 
 
@@ -291,14 +236,8 @@ class UiTaskRunsDashboardCountsBody(Struct, Model, kw_only=True):
     work_queues: WorkQueueFilter | None = None
 
 
-class DeploymentsFilterBody(Struct, Model, kw_only=True):
+class DeploymentsFilterBody(AcrossQueues, kw_only=True):
     offset: NonNegative = 0
-    flows: FlowFilter | None = None
-    flow_runs: FlowRunFilter | None = None
-    task_runs: TaskRunFilter | None = None
-    deployments: DeploymentFilter | None = None
-    work_pools: WorkPoolFilter | None = None
-    work_pool_queues: WorkQueueFilter | None = None
     sort: DeploymentSort = "NAME_ASC"
     limit: Int | None = None
 
@@ -308,48 +247,28 @@ class EventsFilterBody(Struct, Model, kw_only=True):
     limit: Annotated[int, Meta(ge=0, le=50)] = 50
 
 
-class UiFlowRunsHistoryBody(Struct, Model, kw_only=True):
+class UiFlowRunsHistoryBody(AcrossPools, kw_only=True):
     sort: FlowRunSort = "EXPECTED_START_TIME_DESC"
     limit: Annotated[int, Meta(ge=-INT_MAX - 1, le=1000)] = 1000
     offset: NonNegative = 0
-    flows: FlowFilter | None = None
-    flow_runs: FlowRunFilter | None = None
-    task_runs: TaskRunFilter | None = None
-    deployments: DeploymentFilter | None = None
-    work_pools: WorkPoolFilter | None = None
 
 
-class FlowRunsFilterBody(Struct, Model, kw_only=True):
+class FlowRunsFilterBody(AcrossQueues, kw_only=True):
     sort: FlowRunSort = "ID_DESC"
     offset: NonNegative = 0
-    flows: FlowFilter | None = None
-    flow_runs: FlowRunFilter | None = None
-    task_runs: TaskRunFilter | None = None
-    deployments: DeploymentFilter | None = None
-    work_pools: WorkPoolFilter | None = None
-    work_pool_queues: WorkQueueFilter | None = None
     limit: Int | None = None
 
 
-class FlowsFilterBody(Struct, Model, kw_only=True):
+class FlowsFilterBody(AcrossPools, kw_only=True):
     offset: NonNegative = 0
-    flows: FlowFilter | None = None
-    flow_runs: FlowRunFilter | None = None
-    task_runs: TaskRunFilter | None = None
-    deployments: DeploymentFilter | None = None
-    work_pools: WorkPoolFilter | None = None
     sort: FlowSort = "NAME_ASC"
     limit: Int | None = None
 
 
-class ArtifactsLatestFilterBody(Struct, Model, kw_only=True):
+class ArtifactsLatestFilterBody(Across, kw_only=True):
     sort: ArtifactCollectionSort = "ID_DESC"
     offset: NonNegative = 0
     artifacts: ArtifactCollectionFilter | None = None
-    flow_runs: FlowRunFilter | None = None
-    task_runs: TaskRunFilter | None = None
-    flows: FlowFilter | None = None
-    deployments: DeploymentFilter | None = None
     limit: Int | None = None
 
 
@@ -365,20 +284,13 @@ class SavedSearchesFilterBody(Struct, Model, kw_only=True):
     limit: Int | None = None
 
 
-class UiTaskRunsCountBody(Struct, Model, kw_only=True):
-    flows: FlowFilter | None = None
-    flow_runs: FlowRunFilter | None = None
-    task_runs: TaskRunFilter | None = None
-    deployments: DeploymentFilter | None = None
+class UiTaskRunsCountBody(Across):
+    pass
 
 
-class TaskRunsFilterBody(Struct, Model, kw_only=True):
+class TaskRunsFilterBody(Across, kw_only=True):
     sort: TaskRunSort = "ID_DESC"
     offset: NonNegative = 0
-    flows: FlowFilter | None = None
-    flow_runs: FlowRunFilter | None = None
-    task_runs: TaskRunFilter | None = None
-    deployments: DeploymentFilter | None = None
     limit: Int | None = None
 
 
@@ -444,14 +356,10 @@ class TaskRunsSetStateBody(Struct, Model, kw_only=True):
     force: bool = False
 
 
-class TaskRunsHistoryBody(Struct, Model, kw_only=True):
+class TaskRunsHistoryBody(Across, kw_only=True):
     history_start: datetime
     history_end: datetime
     history_interval_seconds: float
-    flows: FlowFilter | None = None
-    flow_runs: FlowRunFilter | None = None
-    task_runs: TaskRunFilter | None = None
-    deployments: DeploymentFilter | None = None
 
 
 class UiSchemasValidateBody(Struct, Model, kw_only=True):
