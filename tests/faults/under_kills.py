@@ -24,7 +24,7 @@ def seen(*words: object) -> None:
 @sdk.task
 def unit(number: int) -> int:
     sdk.get_run_logger().info("unit %s", number)
-    time.sleep(0.01)
+    time.sleep(0.03)
     seen("unit", runtime.task_run.id, number)
     return number
 

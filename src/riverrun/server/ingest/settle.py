@@ -69,7 +69,7 @@ def endings(
     records = []
     for kind in KINDS:
         for row in _left_behind(connection, scope, kind, writer, _UNDER_WAY if closed else _ON_THE_WAY):
-            instant = _last_sign(connection, kind, row) + 1
+            instant = last_sign(connection, kind, row) + 1
             ending = _CANCELLED if row.state_type == _CANCELLING else _CRASHED
             said = "Cancelled: its process has ended." if ending == _CANCELLED else message
             records.append(StateRecord(kind, row.id.bytes, uuid7().bytes, ending, instant, message=said))
@@ -154,7 +154,7 @@ def _left_behind(connection: sa.Connection, scope: Scope, kind: int, writer: byt
     return sorted(rows, key=lambda row: row.key)
 
 
-def _last_sign(connection: sa.Connection, kind: int, row: Any) -> int:
+def last_sign(connection: sa.Connection, kind: int, row: Any) -> int:
     """The latest instant that the store knows of a run: its state, its log, for a flow run the states of its tasks."""
     column = log.c.flow_run_key if kind == FLOW_RUN else log.c.task_run_key
     signs: list[int | None] = [

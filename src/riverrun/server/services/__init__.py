@@ -12,6 +12,7 @@ LOOPS: tuple[tuple[str, str], ...] = (
     ("riverrun.server.concurrency.expiry", "LOOP"),
     ("riverrun.server.services.attempts", "LOOP"),
     ("riverrun.server.services.cancellations", "LOOP"),
+    ("riverrun.server.services.heartbeats", "LOOP"),
     ("riverrun.server.services.late_runs", "LOOP"),
     ("riverrun.server.services.leases", "LOOP"),
     ("riverrun.server.services.outbox_cleaning", "LOOP"),
