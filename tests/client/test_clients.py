@@ -43,6 +43,13 @@ def run(client: Client) -> FlowRun:
     return client.create_flow_run(a_flow, parameters={"x": 2}, tags=["one"])
 
 
+def test_parameters_stay_the_objects_that_they_are(client: Client) -> None:
+    given = {"x": {1, 2}}
+    made = client.create_flow_run(a_flow, parameters=given)
+    assert made.parameters is given
+    assert sorted(client.read_flow_run(made.id).parameters["x"]) == [1, 2]
+
+
 # -- what they are ----------------------------------------------------------------------------------------------------------
 
 
@@ -123,7 +130,7 @@ def test_the_server(client: Client, at_server: str) -> None:
     assert client.api_healthcheck() is None
     assert client.api_version().startswith("3.")
     client.raise_for_api_version_mismatch()
-    assert str(client.api_url) == at_server
+    assert str(client.api_url) == f"{at_server}/"
     assert client.server_type == ServerType.SERVER
     assert client.client_version() == riverrun.__version__
     assert client.read_server_default_result_storage().default_result_storage_block_id is None
@@ -320,7 +327,9 @@ def test_deployments(client: Client) -> None:
     client.resume_deployment(made)
     read = client.read_deployment(made)
     assert (read.description, read.paused) == ("told", False)
-    [added] = client.create_deployment_schedules(made, [(schedules.IntervalSchedule(timedelta(hours=1)), True)])
+    hourly = schedules.IntervalSchedule(timedelta(hours=1))
+    [added] = client.create_deployment_schedules(made, [(hourly, True)])
+    assert added.schedule == hourly
     client.update_deployment_schedule(made, added.id, active=False)
     assert [each.active for each in client.read_deployment_schedules(made) if each.id == added.id] == [False]
     client.delete_deployment_schedule(made, added.id)

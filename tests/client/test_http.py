@@ -3,12 +3,14 @@
 import asyncio
 import base64
 import os
+import pickle
 import socket
 import sys
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
+import httpx
 import msgspec
 import pytest
 
@@ -162,9 +164,15 @@ def test_statuses_become_errors_of_families(
     with pytest.raises(kind, match=rf"It is so. \({status} from GET {script.url}/x\)") as caught:
         send(get(at("x"), int))
     assert isinstance(caught.value, family)
-    told = caught.value if isinstance(caught.value, errors.HTTPStatusError) else caught.value.http_exc
-    assert told.response.status_code == status
-    assert told.response.headers["retry-after"] == "3"
+    for error in (caught.value, pickle.loads(pickle.dumps(caught.value))):
+        assert isinstance(error, kind)
+        assert isinstance(error, errors.HTTPStatusError)
+        assert isinstance(error, httpx.HTTPStatusError)
+        assert (str(error), type(error).__name__) == (str(caught.value), kind.__name__)
+        assert (error.response.status_code, error.request.method) == (status, "GET")
+        assert error.response.headers["retry-after"] == "3"
+        if hasattr(error, "http_exc"):
+            assert error.http_exc.response.status_code == status
 
 
 def test_wrong_fields_are_named(script: Script) -> None:

@@ -367,7 +367,7 @@ class HTTPStatusError(RiverrunError):
     code = "http_status"
 
     def __init__(self, message: str = "", *, request: Any = None, response: Any = None) -> None:
-        super().__init__(message)
+        Exception.__init__(self, message)  # not the next class: the client adds one of httpx
         self.request = request
         self.response = response
 

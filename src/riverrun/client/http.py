@@ -45,11 +45,11 @@ LONGEST_DELAY = 60.0
 _APART = ("/variables", "/block_", "/v2/concurrency_limits", "/concurrency_limits", "/admin", "/collections")
 
 #: status -> the error it becomes; others by their hundred
-_ERRORS: dict[int, type[HTTPStatusError]] = {
+_ERRORS: dict[int, type[RiverrunError]] = {
     401: AccessDenied,
     403: AccessDenied,
-    404: ObjectGone,
-    409: RequestConflict,
+    404: ObjectNotFound,
+    409: ObjectAlreadyExists,
     410: ObjectGone,
     423: RequestConflict,
 }
@@ -177,12 +177,32 @@ def _error(call: Call[Any], response: "httpx.Response") -> RiverrunError:
     if status == 401:
         message += " Set RIVERRUN_API_KEY or RIVERRUN_API_AUTH_STRING to what the server asks for."
     kind = _ERRORS.get(status) or (ServerFailure if status >= 500 else RequestRefused)
-    error = kind(message, request=response.request, response=response)
-    if status == 404:
-        return ObjectNotFound(error, message)
-    if status == 409:
-        return ObjectAlreadyExists(error, message)
-    return error
+    return _status_error(kind, message, response.request, response)
+
+
+def _status_error(
+    kind: type[RiverrunError], message: str, request: "httpx.Request", response: "httpx.Response"
+) -> RiverrunError:
+    """An error that `except httpx.HTTPStatusError` catches, too: that is what Prefect's client raises for some methods."""
+    hashable: Any = kind
+    error: Any = _caught_as_httpx(hashable)(message, request=request, response=response)
+    if not issubclass(kind, HTTPStatusError):  # an error about an object
+        error.http_exc, error.help_message = error, message
+    return error  # type: ignore[no-any-return]
+
+
+@lru_cache(maxsize=32)
+def _caught_as_httpx(kind: Any) -> Any:
+    import httpx
+
+    ours = () if issubclass(kind, HTTPStatusError) else (HTTPStatusError,)
+    names = {
+        "__init__": HTTPStatusError.__init__,
+        "__reduce__": lambda self: (_status_error, (kind, str(self), self.request, self.response)),
+        "__module__": kind.__module__,
+        "__doc__": kind.__doc__,
+    }
+    return type(kind.__name__, (kind, *ours, httpx.HTTPStatusError), names)
 
 
 def _detail(response: "httpx.Response") -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
+from riverrun.base.errors import MissingContextError
 from riverrun.client.calls.events import create_events
 from riverrun.client.http import asend
 from riverrun.client.sockets import AsyncSubscriber, asubscribe_events
@@ -16,16 +17,24 @@ __all__ = ["EventsClient", "get_events_client", "get_events_subscriber"]
 class EventsClient:
     """Sends events, each before `emit` comes back: `async with get_events_client() as client: await client.emit(event)`."""
 
+    def __init__(self) -> None:
+        self._is_open = False
+
     async def __aenter__(self) -> Self:
+        self._is_open = True
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        pass
+        self._is_open = False
 
     async def emit(self, event: Event) -> None:
         """Send an event."""
+        if not self._is_open:
+            raise MissingContextError(
+                "An events client sends events inside of `async with get_events_client() as client:` only."
+            )
         await asend(create_events([event]))
 
 

@@ -46,10 +46,10 @@ class _Client(RunOperations, WorkOperations, StoredOperations):
 
     @property
     def api_url(self) -> "httpx.URL":
-        """The URL of the API."""
+        """The URL of the API, with a slash at its end."""
         import httpx
 
-        return httpx.URL(self._known_url())
+        return httpx.URL(f"{self._known_url().rstrip('/')}/")
 
     @property
     def server_type(self) -> ServerType:
@@ -126,7 +126,9 @@ class RiverrunClient(_Client, Awaited):
             await opened.aclose()
 
     def __enter__(self) -> Self:
-        raise RuntimeError("This client is awaited: use `async with`, or get_client(sync_client=True) in sync code")
+        raise RuntimeError(
+            "This client must be entered with an async context (`async with`); in sync code use get_client(sync_client=True)"
+        )
 
     def __exit__(self, *_: object) -> None:
         raise AssertionError("never entered")

@@ -136,7 +136,9 @@ def create_flow_run(
         work_queue_name=work_queue_name,
         job_variables=job_variables,
     )
-    return (yield from ask(flow_runs.create_flow_run(body)))
+    run = yield from ask(flow_runs.create_flow_run(body))
+    run.parameters = {} if parameters is None else parameters  # as they are, not as they travel
+    return run
 
 
 def read_flow_runs(

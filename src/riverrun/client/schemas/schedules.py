@@ -1,6 +1,6 @@
 """Schedules under the names that users import: three ways to make the one Struct that `wire.schedules` defines."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from msgspec import UNSET, UnsetType
 
@@ -8,18 +8,19 @@ from riverrun.wire.schedules import Schedule
 
 SCHEDULE_TYPES = Schedule
 
+#: what the server takes, too, so that a schedule equals what is read of it
+_ANCHOR = datetime(2020, 1, 1, tzinfo=UTC)
+
 
 def IntervalSchedule(  # noqa: N802 - a public name of the peer
     interval: float | timedelta, anchor_date: datetime | str | None = None, timezone: str | None = None
 ) -> Schedule:
-    """Every `interval` (seconds, or a timedelta), counted from `anchor_date`."""
+    """Every `interval` (seconds, or a timedelta), counted from `anchor_date` (default: the beginning of 2020)."""
     seconds = interval.total_seconds() if isinstance(interval, timedelta) else float(interval)
     if seconds <= 0:
         raise ValueError(f"The interval of a schedule must be longer than 0 s, not {seconds:g} s")
-    anchor: datetime | UnsetType = UNSET
-    if anchor_date is not None:
-        anchor = datetime.fromisoformat(anchor_date) if isinstance(anchor_date, str) else anchor_date
-    return Schedule(interval=seconds, anchor_date=anchor, timezone=_given(timezone))
+    anchor = datetime.fromisoformat(anchor_date) if isinstance(anchor_date, str) else anchor_date
+    return Schedule(interval=seconds, anchor_date=anchor or _ANCHOR, timezone=timezone or "UTC")
 
 
 def CronSchedule(cron: str, timezone: str | None = None, day_or: bool = True) -> Schedule:  # noqa: N802
@@ -29,7 +30,7 @@ def CronSchedule(cron: str, timezone: str | None = None, day_or: bool = True) ->
 
 def RRuleSchedule(rrule: str, timezone: str | None = None) -> Schedule:  # noqa: N802
     """At the instants of an iCalendar recurrence rule."""
-    return Schedule(rrule=rrule, timezone=_given(timezone))
+    return Schedule(rrule=rrule, timezone=timezone or "UTC")
 
 
 def construct_schedule(
