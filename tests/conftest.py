@@ -8,11 +8,17 @@ import os
 import shutil
 import tempfile
 
+from hypothesis import HealthCheck, settings
+
 for name in [name for name in os.environ if name.startswith(("RIVERRUN_", "PREFECT_"))]:
     if name != "RIVERRUN_TEST_POSTGRES_URL":  # a server to test on, see tests/store/conftest.py
         del os.environ[name]
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # processes that tests start would compile every module anew
+
+# how long an example takes on a loaded machine says nothing about it
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("house")
 
 _home = tempfile.mkdtemp(prefix="riverrun-tests-")
 _owner = os.getpid()

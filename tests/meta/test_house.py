@@ -138,10 +138,11 @@ def test_links_between_pages_hold(page: Path) -> None:
 
 @pytest.mark.parametrize("folder", ["src", "tests", "bench", "examples", "scripts"])
 def test_files_can_be_read_in_one_sitting(folder: str) -> None:
-    """300 lines are aimed at, 500 are a reason to split, more than 600 fail."""
+    """300 lines are aimed at, 500 are a reason to split, more than 600 fail. Revisions of the tables are written once."""
     sizes = {
         str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines())
         for path in (ROOT / folder).rglob("*.py")
+        if path.parent.name != "versions"
     }
     for name, lines in sorted(sizes.items(), key=lambda item: -item[1]):
         if lines > 500:
