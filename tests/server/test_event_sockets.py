@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import json
+import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from random import Random
 from typing import Any
@@ -10,10 +12,12 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
+import sqlalchemy as sa
 import websockets
 from websockets.asyncio.client import connect
 
 from riverrun.base.ids import uuid7
+from riverrun.server.events import intake
 from tests.server.talk import T0, in_loop, opened, other, report, send
 
 
@@ -183,6 +187,57 @@ async def test_everything_is_there_when_a_client_that_asks_nothing_has_left(serv
     assert socket.close_code == 1000
     filter = {"task_runs": {"flow_run_id": {"any_": [str(flow_run)]}}}
     assert api.post("/task_runs/count", json=filter).json() == 300
+
+
+@pytest.fixture
+def breaking() -> Iterator["Breaking"]:
+    made = Breaking()
+    sa.event.listen(sa.Engine, "commit", made)
+    yield made
+    sa.event.remove(sa.Engine, "commit", made)
+
+
+class Breaking:
+    """Commits of the server's writer fail, as when a disk or a database is away."""
+
+    def __init__(self) -> None:
+        self.left = 0
+        self.broken = threading.Semaphore(0)
+
+    def __call__(self, _: sa.Connection) -> None:
+        if self.left and threading.current_thread().name.startswith(("riverrun-writer", "riverrun-bulk")):
+            self.left -= 1
+            self.broken.release()
+            raise sa.exc.OperationalError("COMMIT", {}, OSError("the disk is away"))
+
+
+@in_loop
+async def test_no_pong_covers_up_that_earlier_events_were_not_stored(
+    server_url: str, api: httpx.Client, breaking: Breaking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "PATIENCE", 0.0)
+    first, second = uuid7(), uuid7()
+    async with opened(server_url, "/events/in") as socket:
+        breaking.left = 1
+        await socket.send(json.dumps(report(first, "Running", 0)))
+        assert await asyncio.to_thread(breaking.broken.acquire, timeout=10)
+        await send(server_url, report(second, "Running", 0))  # over another socket: the store takes events again
+        await socket.send(json.dumps(report(uuid7(), "Running", 0)))
+        with pytest.raises(websockets.ConnectionClosed):
+            await (await socket.ping())
+    assert socket.close_code == 1013
+    assert (states(api, first), states(api, second)) == ([], ["Running"])
+
+
+@in_loop
+async def test_events_wait_for_a_database_that_is_away(server_url: str, api: httpx.Client, breaking: Breaking) -> None:
+    run = uuid7()
+    async with opened(server_url, "/events/in") as socket:
+        breaking.left = 3
+        await socket.send(json.dumps(report(run, "Running", 0)))
+    assert socket.close_code == 1000
+    assert breaking.left == 0
+    assert states(api, run) == ["Running"]
 
 
 @in_loop

@@ -21,6 +21,9 @@ from riverrun.server.store import Store
 #: events wait at most so long for others to come with them into one transaction, which takes at most so many
 _GATHER_SECONDS = 0.005
 _MOST = 600
+#: a client that leaves does not send its events again: those of sockets wait so many seconds for a database that is away
+PATIENCE = 15.0
+_PAUSE = 0.25
 MAX_LABELS, MAX_RELATED, MAX_NAME = 500, 100, 1024
 _ORCHESTRATION = "prefect.orchestration"
 
@@ -90,6 +93,7 @@ class _Batch:
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
         self.events: list[Incoming] = []
+        self.patient = False
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         # nobody may be waiting for it: a socket that went away
         self.done.add_done_callback(lambda future: future.cancelled() or future.exception())
@@ -103,12 +107,16 @@ class Intake:
         self._open: dict[Scope, _Batch] = {}
         self._working: asyncio.Task[None] | None = None
 
-    def add(self, caller: Caller, event: Incoming) -> "asyncio.Future[None]":
-        """Take an event in; the future is done when it and everything added before are committed, or with what failed."""
+    def add(self, caller: Caller, event: Incoming, *, patient: bool = False) -> "asyncio.Future[None]":
+        """Take an event in; the future is done when it is committed, or with what failed.
+
+        Events that were added before may have another future. `patient`: wait for a database that is away.
+        """
         batch = self._open.get(caller.scope)
         if batch is None:
             batch = self._open[caller.scope] = _Batch(caller.scope)
         batch.events.append(event)
+        batch.patient = batch.patient or patient
         if self._working is None:
             self._working = asyncio.create_task(self._work(), name="event-intake")
         return batch.done
@@ -125,9 +133,18 @@ class Intake:
 
     async def _take(self, batch: _Batch) -> None:
         caller = Caller(scope=batch.scope, name="events")
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + (PATIENCE if batch.patient else 0.0)
+        first = 0
         try:
-            for first in range(0, len(batch.events), _MOST):
-                await store_events(self._store, caller, batch.events[first : first + _MOST])
+            while first < len(batch.events):
+                try:
+                    await store_events(self._store, caller, batch.events[first : first + _MOST])
+                    first += _MOST
+                except self._store.database.errors:
+                    if clock() >= deadline:
+                        raise
+                    await asyncio.sleep(_PAUSE)
         except Exception as error:  # noqa: BLE001 - those who wait for the batch are told
             batch.done.set_exception(error)
         else:

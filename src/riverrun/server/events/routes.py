@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 
@@ -68,24 +69,26 @@ async def stream_events_in(call: Call) -> None:
 
 async def _take_all(call: Call, socket: Socket) -> None:
     intake = intake_of(call)
-    last: asyncio.Future[None] | None = None
+    # every transaction on the way: one that fails must not hide behind the next one that does not
+    waiting: list[asyncio.Future[None]] = []
     ahead = 0
     while True:
         try:
             message = await socket.receive()
         except SocketClosed:
-            if last is None or await _committed(socket, last):
+            if await _committed(socket, waiting):
                 socket.part()
             raise
         if isinstance(message, Ping) or ahead >= _AHEAD:
-            if last is not None and not await _committed(socket, last):
+            if not await _committed(socket, waiting):
                 return
-            ahead, last = 0, None
+            ahead = 0
+            waiting.clear()
         if isinstance(message, Ping):
             socket.pong(message)
             continue
         try:
-            last = intake.add(call.caller, incoming(message.encode()))
+            added = intake.add(call.caller, incoming(message.encode()), patient=True)
         except msgspec.ValidationError as error:
             await socket.close(UNSUPPORTED, f"Not an event: {error}")
             return
@@ -93,12 +96,15 @@ async def _take_all(call: Call, socket: Socket) -> None:
             await socket.close(PROTOCOL_ERROR, f"Not JSON: {error}")
             return
         ahead += 1
+        if not waiting or waiting[-1] is not added:
+            waiting.append(added)
 
 
-async def _committed(socket: Socket, last: "asyncio.Future[None]") -> bool:
-    """Wait for the commit; when it failed the socket is closed, and the client sends again."""
+async def _committed(socket: Socket, waiting: Sequence["asyncio.Future[None]"]) -> bool:
+    """Wait for the commits; when one failed the socket is closed, and the client sends again."""
     try:
-        await asyncio.shield(last)
+        for each in waiting:
+            await asyncio.shield(each)
     except Exception:  # noqa: BLE001 - whatever kept the events out; the log of the store's own error is the loop's
         await socket.close(TRY_AGAIN, "The events could not be stored now; send them again.")
         return False
