@@ -61,6 +61,8 @@ def test_schedules() -> None:
     hourly = schedules.IntervalSchedule(interval=timedelta(hours=1), anchor_date="2026-01-01T00:00:00Z", timezone="UTC")
     assert hourly.interval == 3600
     assert hourly.anchor_date == datetime(2026, 1, 1, tzinfo=UTC)
+    assert schedules.IntervalSchedule(60).anchor_date == datetime(2020, 1, 1, tzinfo=UTC)
+    assert schedules.CronSchedule("* * * * *").timezone is None
     assert schedules.construct_schedule(cron="* * * * *") == schedules.CronSchedule("* * * * *")
     assert schedules.construct_schedule(rrule="FREQ=DAILY").rrule == "FREQ=DAILY"
     assert schedules.construct_schedule(interval=60) == schedules.IntervalSchedule(60)

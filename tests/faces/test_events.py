@@ -195,6 +195,7 @@ def test_labels_are_found():
     assert event.find_resource_label("related:r:color") == "blue"
     assert event.find_resource_label("related:none:color") is None
     assert [each.id for each in event.involved_resources] == ["x.1", "y"]
+    assert event.resources_in_role["none"] == []
     assert event.size_bytes == len(event.model_dump_json())
 
 

@@ -2,8 +2,6 @@
 
 from datetime import UTC, datetime, timedelta
 
-from msgspec import UNSET, UnsetType
-
 from riverrun.wire.schedules import Schedule
 
 SCHEDULE_TYPES = Schedule
@@ -25,7 +23,7 @@ def IntervalSchedule(  # noqa: N802 - a public name of the peer
 
 def CronSchedule(cron: str, timezone: str | None = None, day_or: bool = True) -> Schedule:  # noqa: N802
     """At the instants of a cron expression; `day_or`: a day matches by month *or* by week where both are restricted."""
-    return Schedule(cron=cron, timezone=_given(timezone), day_or=day_or)
+    return Schedule(cron=cron, timezone=timezone, day_or=day_or)
 
 
 def RRuleSchedule(rrule: str, timezone: str | None = None) -> Schedule:  # noqa: N802
@@ -54,10 +52,6 @@ def construct_schedule(
 def is_schedule_type(obj: object) -> bool:
     """Whether this is a schedule."""
     return isinstance(obj, Schedule)
-
-
-def _given(timezone: str | None) -> str | UnsetType:
-    return UNSET if timezone is None else timezone
 
 
 __all__ = [

@@ -1,5 +1,6 @@
 """Events and the resources they tell of, as users make and read them. Light: no pydantic, though they fit into its models."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Self
@@ -147,11 +148,11 @@ class Event(wire.Event, kw_only=True):
 
     @property
     def resources_in_role(self) -> dict[str, list[RelatedResource]]:
-        """The related resources by role."""
-        found: dict[str, list[RelatedResource]] = {}
+        """The related resources by role; none for a role that nothing has."""
+        found: defaultdict[str, list[RelatedResource]] = defaultdict(list)
         for each in self.related:
             assert isinstance(each, RelatedResource)
-            found.setdefault(each.role, []).append(each)
+            found[each.role].append(each)
         return found
 
     def find_resource_label(self, label: str) -> str | None:
