@@ -8,6 +8,7 @@ import asyncio
 import math
 import os
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from riverrun.base.sources import told
 from riverrun.client import journal
 from riverrun.client.calls import deployments as deployment_calls
 from riverrun.client.calls import flow_runs as calls
-from riverrun.client.calls.answers import Begun
+from riverrun.client.calls.answers import Begun, ClaimedRun
 from riverrun.client.http import send
 from riverrun.client.location import ensure_api_url
 from riverrun.client.talk import hold
@@ -65,12 +66,38 @@ def execute_flow_run(flow_run_id: UUID, flow: "Flow[..., Any] | None" = None) ->
         _note_flow(run, flow)
     except (RiverrunError, OSError) as error:
         problem = error
-    begun = _claim(run)
+    return _run_or_crash(_claim(run), flow, problem)
+
+
+def execute_claimed(
+    claimed: ClaimedRun, flow: "Flow[..., Any] | None" = None, on_begin: Callable[[], object] = lambda: None
+) -> State[Any]:
+    """Execute a run that a worker has claimed, in one of its processes; otherwise as `execute_flow_run`.
+
+    `on_begin` is called as soon as the run is this process's own.
+    """
+    run = claimed.flow_run
+    problem: Exception | None = None
+    try:
+        flow = flow or _load(run, claimed.deployment)
+        if flow.retries:
+            _note_flow(run, flow)
+    except (RiverrunError, OSError) as error:
+        problem = error
+    begun = _begin(run, claimed.fence)
+    on_begin()
+    if flow is not None and not flow.retries:
+        # along with the states, where it costs no request
+        record.update(begun, flow_version=flow.version)
+    return _run_or_crash(begun, flow, problem)
+
+
+def _run_or_crash(run: FlowRun, flow: "Flow[..., Any] | None", problem: Exception | None) -> State[Any]:
     if problem is not None or flow is None:
         problem = problem or InputError("there is no flow")
-        _end(begun, Crashed(message=f"The flow could not be loaded: {problem}"))
+        _end(run, Crashed(message=f"The flow could not be loaded: {problem}"))
         raise problem
-    return _run(flow, begun)
+    return _run(flow, run)
 
 
 def _refuse_ended(run: FlowRun) -> None:
@@ -88,7 +115,7 @@ def _refuse_ended(run: FlowRun) -> None:
 # -- the flow ---------------------------------------------------------------------------------------------------------------
 
 
-def _load(run: FlowRun) -> "Flow[..., Any]":
+def _load(run: FlowRun, deployment: DeploymentResponse | None = None) -> "Flow[..., Any]":
     """The flow of a run: where its deployment says, or who started this process."""
     given = told("FLOW_ENTRYPOINT")
     if run.deployment_id is None:
@@ -98,7 +125,7 @@ def _load(run: FlowRun) -> "Flow[..., Any]":
                 "RIVERRUN__FLOW_ENTRYPOINT to its FILE:FLOW."
             )
         return load_flow(given)
-    deployment = send(deployment_calls.read_deployment(run.deployment_id))
+    deployment = deployment or send(deployment_calls.read_deployment(run.deployment_id))
     entrypoint = given or deployment.entrypoint
     if entrypoint is None:
         raise InputError(f"Deployment {deployment.name!r} has no entrypoint, so nobody knows where its flow is.")
@@ -120,6 +147,15 @@ def _directory(deployment: DeploymentResponse) -> Path | None:
                 )
             directory = options.get("directory") or directory
     return None if directory is None else Path(directory).expanduser()
+
+
+def local_directory(deployment: DeploymentResponse) -> Path | None:
+    """The directory on this machine where the deployment's code is; None where it is fetched or found out for each run."""
+    try:
+        found = _directory(deployment)
+    except InputError:
+        return None
+    return None if "{{" in str(found) else Path.cwd() / (found or "")
 
 
 def _note_flow(run: FlowRun, flow: "Flow[..., Any]") -> None:
@@ -146,9 +182,16 @@ def _claim(run: FlowRun) -> FlowRun:
         result = hold(pausing.propose(run.id, pending))
         if result.status != "ACCEPT":
             raise NotOurs(f"Flow run {run.name!r} was not given to this process: {result.details.reason}")
+    given = told("FENCE")
+    # of a worker that has started this process by the command of its pool, and not of one further up
+    fence = int(given) if given is not None and told("FLOW_RUN_ID") == str(run.id) else None
+    return _begin(run, fence)
+
+
+def _begin(run: FlowRun, fence: int | None = None) -> FlowRun:
     writer, transition = UUID(bytes=journal.open_writer()), uuid4()
     while True:
-        begun: Begun = send(calls.begin_flow_run(run.id, writer, transition))
+        begun: Begun = send(calls.begin_flow_run(run.id, writer, transition, fence))
         state = begun.state
         ours = state is not None and state.state_details.transition_id == transition
         if begun.status == "ACCEPT" or ours:

@@ -30,6 +30,7 @@ COMMANDS = {
         "Limit how much happens at once, or per second.",
     ),
     "event": ("riverrun.cli.event", "event", "Watch events, and emit them."),
+    "worker": ("riverrun.cli.worker", "worker", "Start workers, which run the flows of a work pool."),
     "server": ("riverrun.cli.server", "server", "Start, stop and look at a server; keep its database."),
     "api": ("riverrun.cli.api", "api", "Send any request to the API of a server."),
     "config": ("riverrun.cli.config", "config", "Show, change and check settings."),

@@ -331,6 +331,8 @@ def changes_of(fields: dict[str, Any], task: bool) -> tuple[dict[str, Any], list
             known["cache_expiration"] = micros(value)
         elif not task and name == "parameters":
             known["parameters"] = parameters_text(value)
+        elif not task and name in {"flow_version", "infrastructure_pid"}:
+            known[name] = None if value is None else str(value)
         elif name != "resuming":
             unknown.append(name)
     return known, unknown
