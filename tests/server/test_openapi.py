@@ -17,6 +17,8 @@ EXPECTED = list(csv.DictReader(Path(__file__).with_name("operations.csv").read_t
 #: riverrun's own
 OWN = {
     "GET /metrics", "GET /openapi.json", "POST /journal", "POST /presence", "POST /flow_runs/{}/begin",
+    "GET /deployments/{}/next", "GET /deployments/{}/versions", "POST /deployments/{}/rollback",
+    "POST /work_pools/{}/claim", "POST /deployments/claim", "POST /workers/presence", "GET /flow_runs/{}/why",
     "GET /find/counts", "GET /find/flow_run", "GET /find/lost", "GET /find/task_run",
 }  # fmt: skip
 #: the peer's that riverrun does not have

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import sqlalchemy as sa
 from msgspec import UNSET
 
@@ -14,14 +15,14 @@ from riverrun.server.db import tables as t
 from riverrun.server.db.json_text import from_text, to_text
 from riverrun.server.db.names import index_key
 from riverrun.server.db.units import Transaction
-from riverrun.server.deployments import queries, schedules
+from riverrun.server.deployments import queries, schedules, versions
 from riverrun.server.deployments.filling import key_prefix
 from riverrun.server.deployments.polls import tell
 from riverrun.server.runs import retention
 from riverrun.server.work import pools, queues
 from riverrun.server.work.notices import changed
 from riverrun.server.work.queries import find_queue
-from riverrun.wire.deployments import DeploymentCreate, DeploymentUpdate
+from riverrun.wire.deployments import DeploymentCode, DeploymentCreate, DeploymentUpdate
 from riverrun.wire.states import TYPE_CODES, StateType
 from riverrun.wire.work import WorkQueueCreate
 
@@ -70,6 +71,8 @@ def upsert(transaction: Transaction, body: DeploymentCreate, given: Collection[s
         raise ConflictError(f"Error creating deployment. There is no flow {body.flow_id}.")
     _check_blocks(transaction, body)
     before = queries.same(transaction, body.flow_id, body.name, lock=True)
+    if before is not None:
+        versions.keep(transaction, before.id)
     values = _values(body, given)
     values |= _queue(transaction, body.work_pool_name or None, body.work_queue_name or None)
     system = {**from_text(flow.labels, {}), "prefect.flow.id": str(body.flow_id)}
@@ -90,6 +93,7 @@ def upsert(transaction: Transaction, body: DeploymentCreate, given: Collection[s
     _limit(transaction, deployment_id, body, given)
     if before is None or "tags" in given:
         _tag(transaction, deployment_id, body.tags)
+    versions.keep(transaction, deployment_id)
     row = queries.find(transaction, deployment_id)
     _tell(transaction, row, "created" if before is None else "updated", before)
     return row, before is None
@@ -98,6 +102,7 @@ def upsert(transaction: Transaction, body: DeploymentCreate, given: Collection[s
 def update(transaction: Transaction, deployment_id: UUID, body: DeploymentUpdate) -> None:
     """Change the fields that the body has; raises ObjectNotFound."""
     before = queries.find(transaction, deployment_id, lock=True)
+    versions.keep(transaction, deployment_id)
     given = {name for name in body.__struct_fields__ if getattr(body, name) is not UNSET}
     values = _values(body, given)
     if "work_pool_name" in given and body.work_pool_name is None:
@@ -112,6 +117,30 @@ def update(transaction: Transaction, deployment_id: UUID, body: DeploymentUpdate
     _limit(transaction, deployment_id, body, given)
     if isinstance(body.tags, list):
         _tag(transaction, deployment_id, body.tags)
+    versions.keep(transaction, deployment_id)
+    _tell(transaction, queries.find(transaction, deployment_id), "updated", before)
+
+
+def roll_back(transaction: Transaction, deployment_id: UUID, number: int) -> None:
+    """Make a deployment once more what it was in a version: that becomes the newest one. Raises ObjectNotFound, ConflictError.
+
+    Schedules that are as they were stay as active as they are; others are active.
+    """
+    before = queries.find(transaction, deployment_id, lock=True)
+    versions.keep(transaction, deployment_id)
+    code = versions.find(transaction, deployment_id, number)
+    _check_blocks(transaction, code)
+    body = DeploymentUpdate(**{name: getattr(code, name) for name in versions.FIELDS})
+    values = _values(body, versions.FIELDS)
+    transaction.execute(sa.update(table).where(table.c.id == deployment_id).values(**values, updated=transaction.now))
+    present = queries.schedules(transaction, [deployment_id]).get(deployment_id, [])
+    was = {msgspec.json.encode(versions.schedule_of(each)): each.active for each in present}
+    for each in code.schedules:
+        each.active = was.get(msgspec.json.encode(each), True)
+    schedules.delete_all(transaction, deployment_id)
+    remove_scheduled(transaction, [deployment_id], only_auto=True, only_future=True)
+    schedules.create(transaction, deployment_id, code.schedules)
+    versions.keep(transaction, deployment_id)
     _tell(transaction, queries.find(transaction, deployment_id), "updated", before)
 
 
@@ -135,6 +164,7 @@ def delete(transaction: Transaction, deployment_id: UUID) -> None:
     row = queries.find(transaction, deployment_id, lock=True)
     schedules.delete_all(transaction, deployment_id)
     remove_scheduled(transaction, [deployment_id])
+    versions.delete_all(transaction, deployment_id)
     limits.upsert_for_deployment(transaction, deployment_id, None)
     _tag(transaction, deployment_id, [])
     transaction.execute(sa.delete(table).where(table.c.id == deployment_id))
@@ -167,7 +197,7 @@ def remove_scheduled(
         pass
 
 
-def _check_blocks(transaction: Transaction, body: DeploymentCreate) -> None:
+def _check_blocks(transaction: Transaction, body: DeploymentCreate | DeploymentCode) -> None:
     for what, block_id in (("infrastructure", body.infrastructure_document_id), ("storage", body.storage_document_id)):
         mine = t.block_document.c.workspace_id == transaction.workspace
         query = sa.select(t.block_document.c.key).where(t.block_document.c.id == block_id, mine)

@@ -10,7 +10,7 @@ from riverrun.rules.schedules import EARLIEST, LATEST
 from riverrun.server.db import tables as t
 from riverrun.server.db.filters import Filters, filters_of
 from riverrun.server.db.units import Reader, Transaction
-from riverrun.server.deployments import filling, logic, polls, queries, running, schedules
+from riverrun.server.deployments import coming, filling, logic, polls, queries, running, schedules, versions
 from riverrun.server.deployments.checks import check_new, check_update
 from riverrun.server.http.errors import HTTPError, InvalidRequest
 from riverrun.server.http.pages import page
@@ -18,15 +18,18 @@ from riverrun.server.http.table import Call, Reply, Routes
 from riverrun.server.runs.queries import flow_run_answer
 from riverrun.server.work import scheduled
 from riverrun.wire.deployments import (
+    ComingInstants,
     DeploymentBulkDeleteResponse,
     DeploymentCreate,
     DeploymentFlowRunCreate,
     DeploymentPaginationResponse,
     DeploymentResponse,
+    DeploymentRollback,
     DeploymentSchedule,
     DeploymentScheduleCreate,
     DeploymentScheduleUpdate,
     DeploymentUpdate,
+    DeploymentVersion,
 )
 from riverrun.wire.flow_runs import FlowRunBulkCreateResponse, FlowRunResponse
 from riverrun.wire.requests import (
@@ -37,6 +40,7 @@ from riverrun.wire.requests import (
     DeploymentsPaginateBody,
     DeploymentsScheduleBody,
 )
+from riverrun.wire.scalars import NonNegative
 from riverrun.wire.work import WorkQueue
 
 READ, WRITE, RUN = "deployments:read", "deployments:write", "deployments:run"
@@ -132,6 +136,22 @@ def work_queue_check(reader: Reader, id: UUID) -> list[Any]:
     return scheduled.queues_with_filter_for(reader, queries.answer(reader, queries.find(reader, id)))
 
 
+# -- versions ---------------------------------------------------------------------------------------------------------------
+
+
+@routes.get("/{id}/versions", permission=READ, returns=list[DeploymentVersion], errors=(404,))
+def read_versions(reader: Reader, id: UUID, limit: int = 200, offset: NonNegative = 0) -> list[DeploymentVersion]:
+    """What the deployment was, the newest first; the present is among them."""
+    return versions.listing(reader, id, page(limit, "query"), offset)
+
+
+@routes.post("/{id}/rollback", permission=WRITE, returns=DeploymentResponse, errors=(404, 409))
+def roll_back(transaction: Transaction, id: UUID, body: DeploymentRollback) -> DeploymentResponse:
+    """Make the deployment once more what it was in a former version; runs that wait keep the version they were made of."""
+    logic.roll_back(transaction, id, body.version)
+    return queries.answer(transaction, queries.find(transaction, id))
+
+
 # -- runs -------------------------------------------------------------------------------------------------------------------
 
 
@@ -202,11 +222,11 @@ def _aware(instant: datetime | None) -> datetime | None:
     return instant.replace(tzinfo=UTC) if instant is not None and instant.tzinfo is None else instant
 
 
-def _check_instant(name: str, instant: datetime | None) -> None:
+def _check_instant(name: str, instant: datetime | None, where: str = "body") -> None:
     instant = _aware(instant)
     if instant is not None and not EARLIEST.year < instant.year < LATEST.year:
         raise InvalidRequest(
-            ("body", name), f"The year {instant.year} is out of range: runs are made after 1970, before 2200."
+            (where, name), f"The year {instant.year} is out of range: runs are made after 1970, before 2200."
         )
 
 
@@ -226,6 +246,7 @@ async def create_schedules(call: Call, id: UUID, body: list[DeploymentScheduleCr
     def unit(transaction: Transaction) -> list[DeploymentSchedule]:
         queries.find(transaction, id, lock=True)
         made = schedules.create(transaction, id, body)
+        versions.keep(transaction, id)
         by_id = {one.id: one for one in queries.schedules(transaction, [id]).get(id, [])}
         transaction.wake("deployments")
         return [by_id[schedule_id] for schedule_id in made]
@@ -241,6 +262,7 @@ async def update_schedule(call: Call, id: UUID, schedule_id: UUID, body: Deploym
         queries.find(transaction, id, lock=True)
         schedules.update(transaction, id, schedule_id, body)
         logic.remove_scheduled(transaction, [id], only_auto=True, only_future=True, schedule_id=schedule_id)
+        versions.keep(transaction, id)
         transaction.wake("deployments")
 
     await call.store.write(unit, call.caller)
@@ -251,4 +273,12 @@ def delete_schedule(transaction: Transaction, id: UUID, schedule_id: UUID) -> No
     queries.find(transaction, id, lock=True)
     schedules.delete(transaction, id, schedule_id)
     logic.remove_scheduled(transaction, [id], only_auto=True, schedule_id=schedule_id)
+    versions.keep(transaction, id)
     transaction.wake("deployments")
+
+
+@routes.get("/{id}/next", permission=READ, returns=ComingInstants, errors=(404,))
+async def read_coming(call: Call, id: UUID, until: datetime | None = None, limit: int = 200) -> ComingInstants:
+    """What the active schedules will do until then (a week ahead unless said), with what changes of clocks do to them."""
+    _check_instant("until", until, "query")
+    return await coming.instants_until(call.store, call.caller, id, _aware(until), page(limit, "query"))

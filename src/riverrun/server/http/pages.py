@@ -8,12 +8,12 @@ PAGE = 200
 NAME = 500
 
 
-def page(limit: int | None) -> int:
+def page(limit: int | None, where: str = "body") -> int:
     """The number of rows to give; raises InvalidRequest."""
     if limit is None:
         return PAGE
     if not 0 <= limit <= PAGE:
-        raise InvalidRequest(("body", "limit"), f"The limit {limit:,} is not between 0 and {PAGE}.", "less_than_equal")
+        raise InvalidRequest((where, "limit"), f"The limit {limit:,} is not between 0 and {PAGE}.", "less_than_equal")
     return limit
 
 
