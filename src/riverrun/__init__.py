@@ -14,9 +14,12 @@ _HOMES = {
     "Task": "riverrun.tasks",
     "Transaction": "riverrun.transactions",
     "allow_failure": "riverrun.utilities.annotations",
+    "adeploy": "riverrun.deployments.runner",
     "apause_flow_run": "riverrun.flow_runs",
     "aresume_flow_run": "riverrun.flow_runs",
+    "aserve": "riverrun.deployments.serving",
     "asuspend_flow_run": "riverrun.flow_runs",
+    "deploy": "riverrun.deployments.runner",
     "flatten": "riverrun.utilities.annotations",
     "flow": "riverrun.flows",
     "get_client": "riverrun.client.orchestration",
@@ -25,6 +28,7 @@ _HOMES = {
     "pause_flow_run": "riverrun.flow_runs",
     "quote": "riverrun.utilities.annotations",
     "resume_flow_run": "riverrun.flow_runs",
+    "serve": "riverrun.deployments.serving",
     "suspend_flow_run": "riverrun.flow_runs",
     "tags": "riverrun.context",
     "task": "riverrun.tasks",
@@ -36,6 +40,8 @@ __all__ = [*_HOMES, "__version__"]
 if TYPE_CHECKING:
     from riverrun.client.orchestration import get_client
     from riverrun.context import tags
+    from riverrun.deployments.runner import adeploy, deploy
+    from riverrun.deployments.serving import aserve, serve
     from riverrun.flow_runs import (
         apause_flow_run,
         aresume_flow_run,

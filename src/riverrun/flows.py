@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
 from riverrun.base.config import settings
 from riverrun.base.errors import InvalidNameError
+from riverrun.deployments.methods import Deployable
 from riverrun.engine.flow_run import FlowRunLife
 from riverrun.engine.options import check_count, check_hooks, check_run_name, check_seconds
 from riverrun.engine.parameters import validate
@@ -32,7 +33,7 @@ Hook = Callable[..., Any]
 _BANNED_IN_NAMES = ("/", "%", "&", ">", "<")
 
 
-class Flow(Runnable[P, R]):
+class Flow(Deployable, Runnable[P, R]):
     """A function whose calls are flow runs. Made by `@flow`.
 
     Raises TypeError or ValueError for options that make no sense, InvalidNameError for a name with one of / % & > <,
@@ -162,7 +163,9 @@ class Flow(Runnable[P, R]):
             if value is NotSet or (value is None and option not in nullable):
                 continue
             kept[option] = value
-        return type(self)(self.fn, **kept)
+        made = type(self)(self.fn, **kept)
+        made._storage, made._entrypoint = self._storage, self._entrypoint
+        return made
 
     def on_cancellation(self, fn: T) -> T:
         """Add a hook `fn(flow, flow_run, state)` for runs that are cancelled."""

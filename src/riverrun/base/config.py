@@ -84,6 +84,8 @@ class Settings:
     flows_default_retry_delay_seconds: float = _(0.0, "Seconds between the retries of flows that do not say.", also=("flow_default_retry_delay_seconds",), minimum=0)
     flows_default_persist_result: bool | None = _(None, "Persist results of flows that do not say. Unset: as `RIVERRUN_RESULTS_PERSIST_BY_DEFAULT`.")
 
+    deployments_default_work_pool_name: str | None = _(None, "Work pool of deployments that name none.", also=("default_work_pool_name",))
+
     journal_dir: Path = _("{home}/journal", "Directory of the journals. Put it on a volume where the home directory does not last.")
     journal_segment_bytes: int = _(2 * 1024**2, "Bytes of one segment of a journal.", minimum=4096)
     journal_ingest_bytes: int = _(64 * 1024**2, "A journal longer than this is ingested in the background while its process runs.", minimum=4096)
