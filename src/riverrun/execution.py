@@ -5,8 +5,11 @@ the flow's code runs; what happens then goes into the journal of this process, a
 """
 
 import asyncio
+import atexit
 import math
 import os
+import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,6 +22,7 @@ import msgspec
 from riverrun.base.errors import InputError, Pause, RiverrunError
 from riverrun.base.sources import told
 from riverrun.client import journal
+from riverrun.client.call import Call
 from riverrun.client.calls import deployments as deployment_calls
 from riverrun.client.calls import flow_runs as calls
 from riverrun.client.calls.answers import Begun, ClaimedRun
@@ -70,11 +74,14 @@ def execute_flow_run(flow_run_id: UUID, flow: "Flow[..., Any] | None" = None) ->
 
 
 def execute_claimed(
-    claimed: ClaimedRun, flow: "Flow[..., Any] | None" = None, on_begin: Callable[[], object] = lambda: None
+    claimed: ClaimedRun,
+    flow: "Flow[..., Any] | None" = None,
+    on_begin: Callable[[], object] = lambda: None,
+    ask: Callable[[Call[Begun]], Begun] = send,
 ) -> State[Any]:
     """Execute a run that a worker has claimed, in one of its processes; otherwise as `execute_flow_run`.
 
-    `on_begin` is called as soon as the run is this process's own.
+    `on_begin` is called as soon as the run is this process's own; `ask` sends the one call that this takes.
     """
     run = claimed.flow_run
     problem: Exception | None = None
@@ -84,7 +91,7 @@ def execute_claimed(
             _note_flow(run, flow)
     except (RiverrunError, OSError) as error:
         problem = error
-    begun = _begin(run, claimed.fence)
+    begun = _begin(run, claimed.fence, ask)
     on_begin()
     if flow is not None and not flow.retries:
         # along with the states, where it costs no request
@@ -129,33 +136,34 @@ def _load(run: FlowRun, deployment: DeploymentResponse | None = None) -> "Flow[.
     entrypoint = given or deployment.entrypoint
     if entrypoint is None:
         raise InputError(f"Deployment {deployment.name!r} has no entrypoint, so nobody knows where its flow is.")
-    directory = _directory(deployment)
-    if directory is not None:
-        os.chdir(directory)
+    _go_to_code(deployment)
     return load_flow(entrypoint)
 
 
-def _directory(deployment: DeploymentResponse) -> Path | None:
-    """Where the deployment's code is on this machine."""
-    directory = deployment.path or None
-    for step in deployment.pull_steps or ():
-        for name, options in step.items():
-            if name.rpartition(".")[2] != _WORKING_DIRECTORY:
-                raise InputError(
-                    f"Deployment {deployment.name!r} fetches its code by the step {name!r}, which this command does not "
-                    "know: run it by a worker."
-                )
-            directory = options.get("directory") or directory
-    return None if directory is None else Path(directory).expanduser()
+def _go_to_code(deployment: DeploymentResponse) -> None:
+    """Work where the deployment's code is; it is fetched to a directory of this process's own, if its steps say so."""
+    if deployment.path:
+        os.chdir(Path(deployment.path).expanduser())
+    if not deployment.pull_steps:
+        return
+    from riverrun.deployments.steps.core import fetches, run_pull_steps
+
+    place: str | None = None
+    if fetches(deployment.pull_steps):
+        place = tempfile.mkdtemp(prefix="riverrun-code-")
+        atexit.register(shutil.rmtree, place, ignore_errors=True)
+    run_pull_steps(deployment.pull_steps, place)
 
 
 def local_directory(deployment: DeploymentResponse) -> Path | None:
     """The directory on this machine where the deployment's code is; None where it is fetched or found out for each run."""
-    try:
-        found = _directory(deployment)
-    except InputError:
-        return None
-    return None if "{{" in str(found) else Path.cwd() / (found or "")
+    directory = deployment.path or ""
+    for step in deployment.pull_steps or ():
+        for name, options in step.items():
+            if name.rpartition(".")[2] != _WORKING_DIRECTORY:
+                return None
+            directory = (options or {}).get("directory") or directory
+    return None if "{{" in str(directory) else Path.cwd() / Path(directory).expanduser()
 
 
 def _note_flow(run: FlowRun, flow: "Flow[..., Any]") -> None:
@@ -188,10 +196,10 @@ def _claim(run: FlowRun) -> FlowRun:
     return _begin(run, fence)
 
 
-def _begin(run: FlowRun, fence: int | None = None) -> FlowRun:
+def _begin(run: FlowRun, fence: int | None = None, ask: Callable[[Call[Begun]], Begun] = send) -> FlowRun:
     writer, transition = UUID(bytes=journal.open_writer()), uuid4()
     while True:
-        begun: Begun = send(calls.begin_flow_run(run.id, writer, transition, fence))
+        begun = ask(calls.begin_flow_run(run.id, writer, transition, fence))
         state = begun.state
         ours = state is not None and state.state_details.transition_id == transition
         if begun.status == "ACCEPT" or ours:
