@@ -58,6 +58,8 @@ def test_a_subflow_tells_its_parent_from_the_start(api: httpx.Client) -> None:
     child = make_run(api, parent_task_run_id=stand_in["id"], state={"type": "RUNNING"})
     state = api.get(f"/task_runs/{stand_in['id']}").json()["state"]
     assert (state["type"], state["state_details"]["child_flow_run_id"]) == ("RUNNING", child["id"])
+    done = propose(api, child, "COMPLETED").json()["state"]["state_details"]
+    assert (done["flow_run_id"], done["task_run_id"]) == (child["id"], stand_in["id"])
 
 
 def test_a_background_task_is_taken_once(api: httpx.Client) -> None:

@@ -19,6 +19,8 @@ class Log(Struct, Model, kw_only=True):
     timestamp: datetime
     flow_run_id: UUID | None = None
     task_run_id: UUID | None = None
+    created: datetime | None = None
+    updated: datetime | None = None
 
 
 class LostStretch(Struct, Model, kw_only=True):

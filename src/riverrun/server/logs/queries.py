@@ -177,6 +177,9 @@ def _log(row: Any) -> Log:
         timestamp=timestamp,
         flow_run_id=row.flow_run_id,
         task_run_id=row.task_run_id,
+        # a line never changes, and when it came is not kept
+        created=timestamp,
+        updated=timestamp,
     )
 
 

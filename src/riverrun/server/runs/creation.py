@@ -109,7 +109,8 @@ def create_flow_run(transaction: Transaction, fields: FlowRunFields) -> tuple[UU
         "job_variables": _text(fields.job_variables),
     }
     state = proposed_state(fields.state or StateCreate(type=StateType.PENDING), transaction.now)
-    run = _insert(transaction, FLOW_RUN, uuid7(), values, state, row=_Row(flow_key=flow.key))
+    row = _Row(flow_key=flow.key, parent_task_run_id=fields.parent_task_run_id)
+    run = _insert(transaction, FLOW_RUN, uuid7(), values, state, row=row)
     _tag(transaction, t.flow_run_tag, tags, run.key)
     if fields.parent_task_run_id is not None:
         copy_to_parent(transaction, fields.parent_task_run_id, run.id, state)
@@ -186,6 +187,7 @@ class _Row(Struct):
     flow_key: int | None
     task_key: str | None = None
     flow_run_id: UUID | None = None
+    parent_task_run_id: UUID | None = None
 
 
 def _insert(

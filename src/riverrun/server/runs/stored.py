@@ -110,7 +110,7 @@ class Stored:
             resuming=bool(row.resuming),
         )
         self.policy.resuming = self.ledger.resuming
-        flow_run_id, task_run_id = (row.id, None) if kind == FLOW_RUN else (row.flow_run_id, row.id)
+        flow_run_id, task_run_id = (row.id, row.parent_task_run_id) if kind == FLOW_RUN else (row.flow_run_id, row.id)
         self.state: BaseState | None = (
             None if row.s_id is None else state_of(row, flow_run_id=flow_run_id, task_run_id=task_run_id)
         )
@@ -201,7 +201,7 @@ def enter_values(run: Stored, state: BaseState) -> tuple[Any, ...]:
     )
     state.timestamp = from_micros(timestamp)
     if run.kind == FLOW_RUN:
-        details.flow_run_id = run.id
+        details.flow_run_id, details.task_run_id = run.id, run.row.parent_task_run_id
     else:
         details.flow_run_id, details.task_run_id = run.row.flow_run_id, run.id
     run.seq += 1
