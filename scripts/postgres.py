@@ -101,8 +101,12 @@ class Cluster:
         output, _ = made.communicate()
         if made.returncode:
             sys.exit(f"postgres: initdb failed:\n{output.decode(errors='replace')}")
+        self.run()
+
+    def run(self) -> None:
+        """Start the server over the data that are there, and wait until it answers."""
         settings = [f"--{name}={value}" for name, value in self.options.items()]
-        log = (self.directory / "log").open("wb")
+        log = (self.directory / "log").open("ab")
         command = [self.programs / "postgres", "-D", self.data, "-k", self.directory, *settings]
         self.process = self._run(command, stdout=log, stderr=log)
         log.close()
@@ -113,10 +117,11 @@ class Cluster:
             time.sleep(0.02)
 
     def _answers(self) -> bool:
-        """Whether it takes connections: the last line of its pid file says so."""
+        """Whether it takes connections: the last line of its pid file says so, unless a killed one has left it."""
         try:
-            return (self.data / "postmaster.pid").read_text().split("\n")[7].strip() == "ready"
-        except (OSError, IndexError):
+            lines = (self.data / "postmaster.pid").read_text().split("\n")
+            return lines[7].strip() == "ready" and int(lines[0]) == self.process.pid
+        except (OSError, IndexError, ValueError):
             return False
 
     def _run(self, command: list[object], **options: object) -> "subprocess.Popen[bytes]":
