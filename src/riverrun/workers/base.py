@@ -493,6 +493,8 @@ class BaseWorker:
             try:
                 await ahold(propose(run.claimed.flow_run.id, state), asend)
                 return
+            except ObjectNotFound:
+                return  # deleted
             except RiverrunError as error:
                 self._logger.warning("The end of flow run %r is not told yet: %s", run.claimed.flow_run.name, error)
                 await asyncio.sleep(pause)

@@ -27,12 +27,17 @@ if TYPE_CHECKING:
 DESCRIPTORS: Final = 7
 #: what may not be forked once it is loaded: it keeps threads, locks or devices that a child cannot use
 _UNFORKABLE: Final = ("polars", "grpc", "torch.cuda", "tensorflow", "jax", "cupy", "ray", "pyarrow.flight")
-#: loaded by every run; a template has it ready
+#: loaded by every run
 _NEEDED: Final = (
-    "httpx", "http.client", "riverrun.execution", "riverrun.client.presence", "riverrun.client.journal.shipper",
-    "riverrun.client.journal.batches", "riverrun.client.connections", "riverrun.engine.thread_calls",
-    "riverrun.client.calls.answers", "riverrun.wire.presence", "riverrun.task_runners.threads", "riverrun.logging.configuration",
-    "riverrun.logging.handlers", "riverrun.results", "jsonschema", "socket", "asyncio",
+    "http.client", "riverrun.execution", "riverrun.client.presence", "riverrun.client.journal.shipper",
+    "riverrun.client.journal.batches", "riverrun.engine.thread_calls", "riverrun.client.calls.answers",
+    "riverrun.wire.presence", "riverrun.task_runners.threads", "riverrun.logging.configuration",
+    "riverrun.logging.handlers", "riverrun.results", "riverrun.utilities.hashing", "riverrun.workers.links",
+)  # fmt: skip
+#: loaded by many; a template has it ready, which others would only wait for
+_USUAL: Final = (
+    "asyncio", "concurrent.futures", "jsonschema", "pydantic", "httpx", "httpcore", "h11", "anyio", "encodings.idna",
+    "riverrun.client.connections", "riverrun.client.http",
 )  # fmt: skip
 
 
@@ -72,9 +77,10 @@ def _prepare(sock: socket.socket, hello: dict[str, Any]) -> "Flow[..., Any] | No
     """Import what runs need, and the flow; tell the worker."""
     from importlib import import_module
 
-    for name in _NEEDED:
+    for name in (*_NEEDED, *(_USUAL if hello["forks"] else ())):
         with suppress(ImportError):
             import_module(name)
+    _learn_types()
     flow, answer = None, {"ready": True, "files": {}, "touched": False}
     if hello["entrypoint"] is not None:
         from riverrun.base.errors import RiverrunError
@@ -98,6 +104,17 @@ def _prepare(sock: socket.socket, hello: dict[str, Any]) -> "Flow[..., Any] | No
         _settle_memory()
     send(sock, answer)
     return flow
+
+
+def _learn_types() -> None:
+    """Have msgspec look at what every run decodes: it does so once, which takes milliseconds."""
+    import msgspec
+
+    from riverrun.client.calls.answers import Begun, ClaimedRun
+    from riverrun.wire.presence import JournalAnswer, Presence
+
+    for kind in (ClaimedRun, Begun, JournalAnswer, Presence):
+        msgspec.json.Decoder(kind, strict=False)
 
 
 def _settle_memory() -> None:
@@ -180,12 +197,13 @@ def _execute(job: dict[str, Any], flow: "Flow[..., Any] | None", ear: "_Ear") ->
     from riverrun.client import journal
     from riverrun.client.calls.answers import ClaimedRun
     from riverrun.execution import NotOurs, execute_claimed
+    from riverrun.workers.links import ask_until_answered
 
     state: State[Any] | None = None
     code = 1
     try:
         claim = msgspec.json.decode(job["claim"], type=ClaimedRun, strict=False)
-        state = execute_claimed(claim, flow, lambda: ear.say({"begun": True}))
+        state = execute_claimed(claim, flow, lambda: ear.say({"begun": True}), ask_until_answered)
         code = 0 if state.is_completed() or state.is_paused() else 1
     except NotOurs as error:
         ear.say({"not_ours": str(error)})

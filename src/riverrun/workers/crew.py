@@ -24,7 +24,7 @@ from msgspec import Struct
 
 from riverrun.base.clock import now, to_micros
 from riverrun.base.config import settings
-from riverrun.base.errors import RiverrunError
+from riverrun.base.errors import ObjectNotFound, RiverrunError
 from riverrun.client import journal
 from riverrun.client.calls.answers import ClaimedRun
 from riverrun.client.journal import shipping
@@ -42,6 +42,8 @@ from riverrun.workers.templates import WATCH_SECONDS, LaunchError, Plan, Spare, 
 #: seconds between SIGTERM and SIGKILL where nobody says
 GRACE_SECONDS: Final = 10.0
 _LONGEST_LAST_LINE: Final = 500
+#: of the journals of runs: most are short, and each makes one of its own
+_SEGMENT_BYTES: Final = str(256 * 1024)
 #: seconds after SIGKILL until its effect counts as unconfirmed
 _CONFIRM_SECONDS: Final = 5.0
 _TIDY_SECONDS: Final = 5.0
@@ -258,6 +260,8 @@ class Crew:
         while True:
             try:
                 result = await asyncio.to_thread(lambda: hold(propose(charge.job.id, state)))
+            except ObjectNotFound:
+                return  # deleted
             except RiverrunError as error:
                 self._logger.warning("The end of flow run %r is not told yet: %s", charge.job.name, error)
                 await asyncio.sleep(pause)
@@ -385,6 +389,7 @@ def _environment(env: Mapping[str, str | None]) -> dict[str, str]:
         name: value for name, value in os.environ.items() if not name.startswith(("RIVERRUN__", "PREFECT__"))
     }
     environment |= settings().to_environment_variables()
+    environment.setdefault("RIVERRUN_JOURNAL_SEGMENT_BYTES", _SEGMENT_BYTES)
     for name, value in env.items():
         if value is None:
             environment.pop(name, None)

@@ -5,15 +5,18 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from riverrun.base.errors import RiverrunError, UnavailableError
+from riverrun.client.call import Call
 from riverrun.client.journal import shipping
 from riverrun.client.journal.line import Line, LineError, Target
 from riverrun.client.location import ensure_api_url
 from riverrun.logging import get_logger
+
+T = TypeVar("T")
 
 _LONGEST_PAUSE: Final = 5.0
 #: more than the longest poll
@@ -77,6 +80,21 @@ class Link:
 
     def close(self) -> None:
         self._line.close()
+
+
+def ask_until_answered(call: Call[T]) -> T:
+    """Send a call that may be repeated, as often as it takes: whoever has claimed a run does not give up for want of a server."""
+    link, failures = Link(), 0
+    try:
+        while True:
+            try:
+                answer: T = link.post(call.path, call.body, call.returns)
+                return answer
+            except LineError:
+                failures += 1
+                time.sleep(random.uniform(0.05, min(_LONGEST_PAUSE, 0.1 * 2.0 ** min(failures, 10))))  # noqa: S311 - spreads
+    finally:
+        link.close()
 
 
 def _detail(answer: bytes) -> str:

@@ -165,7 +165,9 @@ class Journal(Appender):
         with self._files, self._lock:
             if self.closed:
                 return
-            self.flush()
+            self._settle()
+            if acknowledged < self._next - 1 or self._strained:  # what a server has need not last here
+                self.flush()
             self.closed = True
             if self._backlog:
                 self._say(
