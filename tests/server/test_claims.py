@@ -228,3 +228,13 @@ def test_one_id_handed_out_fifty_times_begins_once(place: Place) -> None:
     with ThreadPoolExecutor(10) as threads:
         answers = list(threads.map(lambda n: place.begin(run, one["fence"] if n % 2 else None), range(50)))
     assert Counter(answer["status"] for answer in answers) == {"ACCEPT": 1, "ABORT": 49}
+
+
+def test_a_run_keeps_the_version_of_the_deployment_that_it_was_made_of(place: Place) -> None:
+    deployment = place.deploy(entrypoint="a.py:f", job_variables={"command": "old"})
+    old = place.run(deployment, seconds=-5)
+    place.api.patch(f"/deployments/{deployment}", json={"entrypoint": "b.py:f", "job_variables": {"command": "new"}})
+    new = place.run(deployment)
+    got = {one["flow_run"]["id"]: one for one in place.claim(limit=5)}
+    assert {run: got[run]["deployment"]["entrypoint"] for run in (old, new)} == {old: "a.py:f", new: "b.py:f"}
+    assert got[old]["job_configuration"]["command"] == "old"

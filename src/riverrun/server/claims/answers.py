@@ -12,6 +12,7 @@ from riverrun.server.claims.configuration import configure
 from riverrun.server.db import tables as t
 from riverrun.server.db.units import Reader
 from riverrun.server.deployments import queries as deployments
+from riverrun.server.deployments import versions
 from riverrun.server.runs.queries import FLOW_RUN
 from riverrun.server.runs.render import flow_run_answers_of
 from riverrun.wire.claims import Claim, Claims
@@ -20,14 +21,19 @@ from riverrun.wire.deployments import DeploymentResponse
 if TYPE_CHECKING:
     from riverrun.server.claims.logic import Taken
 
+# made once: building a statement costs more than asking it
+_IDS: sa.BindParameter[Any] = sa.bindparam("ids", expanding=True)
+_RUNS = FLOW_RUN.where(t.flow_run.c.id.in_(_IDS))
+_POOLS = sa.select(t.work_pool.c.id, t.work_pool.c.base_job_template).where(t.work_pool.c.id.in_(_IDS))
+_FLOWS = sa.select(t.flow.c.id, t.flow.c.name).where(t.flow.c.id.in_(_IDS))
+
 
 def answers(reader: Reader, taken: "Sequence[Taken]") -> Claims:
     """The claims of the runs that were taken, in this order."""
     fences = {one.run_id: one.fence for one in taken}
-    rows = reader.rows(FLOW_RUN.where(t.flow_run.c.id.in_(fences)))
+    rows = reader.rows(_RUNS, {"ids": list(fences)})
     runs = {run.id: run for run in flow_run_answers_of(rows, reader.now)}
-    found = {run.deployment_id for run in runs.values() if run.deployment_id is not None}
-    of_deployments = _deployments(reader, found)
+    of_runs = _deployments(reader, rows)
     pools = {row.work_pool_id for row in rows if row.work_pool_id is not None}
     templates = _templates(reader, pools)
     names = _flow_names(reader, {run.flow_id for run in runs.values()})
@@ -36,7 +42,7 @@ def answers(reader: Reader, taken: "Sequence[Taken]") -> Claims:
         run = runs.get(run_id)
         if run is None:
             continue  # deleted meanwhile
-        deployment = None if run.deployment_id is None else of_deployments.get(run.deployment_id)
+        deployment = of_runs.get(run_id)
         layers = (None if deployment is None else deployment.job_variables, run.job_variables)
         template = {} if run.work_pool_id is None else templates.get(run.work_pool_id, {})
         claims.append(
@@ -51,19 +57,30 @@ def answers(reader: Reader, taken: "Sequence[Taken]") -> Claims:
     return Claims(claims=claims, lease_seconds=attempts.LEASE_SECONDS)
 
 
-def _deployments(reader: Reader, ids: set[UUID]) -> dict[UUID, DeploymentResponse]:
-    if not ids:
-        return {}
-    return {found.id: found for found in deployments.answers(reader, deployments.by_ids(reader, ids))}
+def _deployments(reader: Reader, runs: Sequence[Any]) -> dict[UUID, DeploymentResponse]:
+    """The deployments of runs, by run, each as of the version that the run was made of."""
+    ids = {run.deployment_id for run in runs if run.deployment_id is not None}
+    present = deployments.by_ids(reader, ids) if ids else []
+    newest = {row.id: row.version_number for row in present}
+    known = {(answer.id, newest[answer.id]): answer for answer in deployments.answers(reader, present)}
+    found = {}
+    for run in runs:
+        now = (run.deployment_id, newest.get(run.deployment_id))
+        if now not in known:
+            continue
+        made_of = (run.deployment_id, run.deployment_version_number)
+        if made_of not in known:
+            known[made_of] = versions.as_of(reader, known[now], run.deployment_version_number)
+        found[run.id] = known[made_of]
+    return found
 
 
 def _templates(reader: Reader, ids: set[UUID]) -> dict[UUID, dict[str, Any]]:
     if not ids:
         return {}
-    query = sa.select(t.work_pool.c.id, t.work_pool.c.base_job_template).where(t.work_pool.c.id.in_(ids))
-    return {row[0]: msgspec.json.decode(row[1]) if row[1] else {} for row in reader.rows(query)}
+    found = reader.rows(_POOLS, {"ids": list(ids)})
+    return {row[0]: msgspec.json.decode(row[1]) if row[1] else {} for row in found}
 
 
 def _flow_names(reader: Reader, ids: set[UUID]) -> dict[UUID, str]:
-    query = sa.select(t.flow.c.id, t.flow.c.name).where(t.flow.c.id.in_(ids))
-    return {row[0]: row[1] for row in reader.rows(query)} if ids else {}
+    return {row[0]: row[1] for row in reader.rows(_FLOWS, {"ids": list(ids)})} if ids else {}

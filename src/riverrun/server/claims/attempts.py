@@ -19,6 +19,17 @@ LEASE_SECONDS = 30.0
 LEASE = int(LEASE_SECONDS * 1_000_000)
 _A, _RUN = t.attempt.c, t.flow_run.c
 _OF_RUN = sa.select(t.attempt).where(_A.flow_run_key == sa.bindparam("run_key"))
+_VALUES: dict[str, Any] = {
+    "fence": sa.bindparam("fence"),
+    "worker_id": sa.bindparam("by"),
+    "worker_name": sa.bindparam("called"),
+    "claimed": sa.bindparam("now"),
+    "lease_until": sa.bindparam("lease"),
+}
+# made once: building a statement costs more than executing it
+_TAKE_OVER = sa.update(t.attempt).where(_A.flow_run_key == sa.bindparam("run_key")).values(**_VALUES)
+_MAKE = sa.insert(t.attempt).values(flow_run_key=sa.bindparam("run_key"), **_VALUES)
+_END = sa.delete(t.attempt).where(_A.flow_run_key == sa.bindparam("run_key")).returning(_A.worker_id)
 #: the second for processes that are not the last to hear of it
 _CANCELLED = (TYPE_CODES[StateType.CANCELLING], TYPE_CODES[StateType.CANCELLED])
 
@@ -35,21 +46,15 @@ def of_run(reader: Reader, run_key: int) -> Any:
 
 def give(transaction: Transaction, run_key: int, fence: int, worker: UUID, name: str) -> None:
     """The run is this worker's now. The caller holds the run's lock."""
-    values = {
-        "fence": fence,
-        "worker_id": worker,
-        "worker_name": name,
-        "claimed": transaction.now,
-        "lease_until": transaction.now + LEASE,
-    }
-    if not transaction.execute(sa.update(t.attempt).where(_A.flow_run_key == run_key).values(**values)).rowcount:
-        transaction.execute(sa.insert(t.attempt).values(flow_run_key=run_key, **values))
+    lease = transaction.now + LEASE
+    values = {"run_key": run_key, "by": worker, "called": name, "fence": fence, "now": transaction.now, "lease": lease}
+    if not transaction.execute(_TAKE_OVER, values).rowcount:
+        transaction.execute(_MAKE, values)
 
 
 def end(transaction: Transaction, run_key: int) -> None:
     """The run is nobody's now; its worker looks up."""
-    ended = sa.delete(t.attempt).where(_A.flow_run_key == run_key).returning(_A.worker_id)
-    for row in transaction.rows(ended):
+    for row in transaction.rows(_END, {"run_key": run_key}):
         transaction.wake(topic(row.worker_id))
 
 

@@ -94,10 +94,10 @@ def _pause(look: Look) -> float:
 def _look(reader: Reader, body: ClaimBody, source: Source) -> Look:
     plan = source.plan(reader, body.limit)
     full = full_deployments(reader) if plan.stretches else []
-    ready = any(reader.row(due(reader, stretch, full).limit(1)) is not None for stretch in plan.stretches)
+    ready = any(due(reader, stretch, full) for stretch in plan.stretches)
     told = False
     if full and not ready:
-        told = any(reader.row(crowded(reader, stretch, full).limit(1)) is not None for stretch in plan.stretches)
+        told = any(crowded(reader, stretch, full) for stretch in plan.stretches)
     coming = [] if plan.following is None else [plan.following]
     if not ready and not plan.by_time:
         coming += [instant for stretch in plan.stretches if (instant := following(reader, stretch)) is not None]
@@ -138,11 +138,7 @@ def _next(transaction: Transaction, plan: Plan, full: list[UUID], refused: set[i
         room = plan.room if plan.by_time else plan.room - len(found)
         if room <= 0:
             break
-        query = due(transaction, stretch, full)
-        if refused:
-            query = query.where(t.flow_run.c.key.not_in(refused))
-        query = query.limit(min(room, stretch.room)).with_for_update(of=t.flow_run, skip_locked=True)
-        found += transaction.rows(query)
+        found += due(transaction, stretch, full, min(room, stretch.room), refused, lock=True)
     if plan.by_time:
         found.sort(key=lambda row: (row.next_scheduled_start_time, row.key))
     return [(row.key, row.id) for row in found[: max(plan.room, 0)]]
@@ -161,7 +157,7 @@ def _take_one(transaction: Transaction, run_id: UUID, body: ClaimBody) -> int | 
 def _tell_to_wait(transaction: Transaction, stretches: list[Stretch], full: list[UUID]) -> None:
     """Let some of the runs say that they wait for a slot: they become AwaitingConcurrencySlot by the rules."""
     for stretch in stretches:
-        for row in transaction.rows(crowded(transaction, stretch, full).limit(_TOLD)):
+        for row in crowded(transaction, stretch, full, _TOLD):
             propose(transaction, load_flow_run(transaction, row.id), BaseState(type=StateType.PENDING))
 
 

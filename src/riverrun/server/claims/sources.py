@@ -5,8 +5,9 @@ Honoured are the pauses of pools and queues, and of deployments for the runs tha
 they are, the rules have the last word.
 """
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Collection, Sequence
+from functools import lru_cache
+from typing import Any, Literal, Protocol
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -15,8 +16,8 @@ from msgspec import Struct
 from riverrun.server.claims.handover import AWAITING
 from riverrun.server.concurrency import slots
 from riverrun.server.db import tables as t
-from riverrun.server.db.filters import form_of
 from riverrun.server.db.units import Reader, Transaction
+from riverrun.server.db.where import hidden
 from riverrun.server.deployments import polls
 from riverrun.server.work import pools, queries
 from riverrun.server.work.scheduled import FREE, SCHEDULED
@@ -36,7 +37,8 @@ _ENQUEUES = sa.or_(_D.collision_strategy.is_(None), _D.collision_strategy != "CA
 class Stretch(Struct):
     """Runs of one queue or deployment, and how many of them may be taken."""
 
-    condition: sa.ColumnElement[bool]
+    column: Literal["work_queue_id", "deployment_id"]
+    place: UUID
     room: int
 
 
@@ -106,7 +108,7 @@ class Pool:
             if queue.concurrency_limit is not None:
                 room = min(room, queue.concurrency_limit - used.get(queue.id, 0))
             if room > 0 and not queue.is_paused:
-                found.append(Stretch(_RUN.work_queue_id == queue.id, room))
+                found.append(Stretch("work_queue_id", queue.id, room))
         return Plan(found, limit)
 
     def is_unseen(self, reader: Reader, worker: UUID, name: str) -> bool:
@@ -149,7 +151,7 @@ class Deployments:
         first = head.order_by(*_ORDER).limit(1).correlate(t.deployment).scalar_subquery().label("first")
         mine = sa.select(_D.id, first).where(_D.id.in_(self.ids), _D.workspace_id == reader.workspace)
         rows = [row for row in reader.rows(mine) if row.first is not None]
-        heads = [Stretch(_RUN.deployment_id == row.id, limit) for row in rows if row.first <= reader.now]
+        heads = [Stretch("deployment_id", row.id, limit) for row in rows if row.first <= reader.now]
         coming = [row.first for row in rows if row.first > reader.now]
         return Plan(heads, limit, by_time=True, following=min(coming, default=None))
 
@@ -163,53 +165,92 @@ class Deployments:
         polls.deployments_asked(transaction, self.ids)
 
 
-def due(reader: Reader, stretch: Stretch, full: Sequence[UUID]) -> sa.Select[Any]:
-    """The keys and ids of the runs of a stretch that may go now, in their order."""
-    conditions = _conditions(reader, stretch, _RUN.next_scheduled_start_time <= reader.now, ~_PAUSED)
+@lru_cache(64)
+def _statement(
+    sqlite: bool, column: str, which: Literal["due", "crowded", "following"], full: bool, without: bool
+) -> sa.Select[Any]:
+    """Made once each: building a statement costs more than asking it."""
+    # the workspace is only tested: its index of scheduled runs has those of everybody
+    mine = (hidden(_RUN.workspace_id) if sqlite else _RUN.workspace_id) == sa.bindparam("workspace")
+    due_at_all = _RUN.next_scheduled_start_time.is_not(None)  # as the partial index has it
+    conditions = [_RUN[column] == sa.bindparam("place"), mine, _RUN.state_type == SCHEDULED, due_at_all, FREE]
+    now: sa.BindParameter[Any] = sa.bindparam("now")
+    if which == "following":
+        conditions.append(_RUN.next_scheduled_start_time > now)
+    else:
+        conditions += [_RUN.next_scheduled_start_time <= now, ~_PAUSED]
+    closed: sa.BindParameter[Any] = sa.bindparam("full", expanding=True)
+    if which == "crowded":
+        conditions += [_RUN.deployment_id.in_(closed), sa.or_(_RUN.state_name.is_(None), _RUN.state_name != AWAITING)]
+    elif full:
+        conditions.append(sa.or_(_RUN.deployment_id.is_(None), _RUN.deployment_id.not_in(closed)))
+    if without:
+        conditions.append(_RUN.key.not_in(sa.bindparam("without", expanding=True)))
+    query = sa.select(_RUN.key, _RUN.id, _RUN.next_scheduled_start_time).where(*conditions)
+    return query.order_by(*_ORDER).limit(sa.bindparam("many"))
+
+
+def _asked(
+    reader: Reader,
+    which: Literal["due", "crowded", "following"],
+    stretch: Stretch,
+    full: Sequence[UUID] = (),
+    many: int = 1,
+    without: Collection[int] = (),
+    *,
+    lock: bool = False,
+) -> list[Any]:
+    query = _statement(reader.is_sqlite, stretch.column, which, bool(full), bool(without))
+    values = {"place": stretch.place, "workspace": reader.workspace, "now": reader.now, "many": many}
     if full:
-        conditions.append(sa.or_(_RUN.deployment_id.is_(None), _RUN.deployment_id.not_in(full)))
-    return sa.select(_RUN.key, _RUN.id, _RUN.next_scheduled_start_time).where(*conditions).order_by(*_ORDER)
+        values["full"] = full
+    if without:
+        values["without"] = list(without)
+    if lock and not reader.is_sqlite:
+        query = query.with_for_update(of=t.flow_run, skip_locked=True)
+    return reader.rows(query, values)
 
 
-def crowded(reader: Reader, stretch: Stretch, full: Sequence[UUID]) -> sa.Select[Any]:
-    """The ids of the runs of a stretch that are due behind a full limit of their deployment and do not say so yet."""
-    unsaid = sa.or_(_RUN.state_name.is_(None), _RUN.state_name != AWAITING)
-    now = _RUN.next_scheduled_start_time <= reader.now
-    conditions = _conditions(reader, stretch, now, ~_PAUSED, _RUN.deployment_id.in_(full), unsaid)
-    return sa.select(_RUN.id).where(*conditions).order_by(*_ORDER)
+def due(
+    reader: Reader,
+    stretch: Stretch,
+    full: Sequence[UUID],
+    many: int = 1,
+    without: Collection[int] = (),
+    *,
+    lock: bool = False,
+) -> list[Any]:
+    """Key, id and instant of the runs of a stretch that may go now, in their order; with `lock` nobody else gets them."""
+    return _asked(reader, "due", stretch, full, many, without, lock=lock)
+
+
+def crowded(reader: Reader, stretch: Stretch, full: Sequence[UUID], many: int = 1) -> list[Any]:
+    """The runs of a stretch that are due behind a full limit of their deployment and do not say so yet."""
+    return _asked(reader, "crowded", stretch, full, many)
 
 
 def following(reader: Reader, stretch: Stretch) -> int | None:
     """When the next run of a stretch is due that is not due yet."""
-    conditions = _conditions(reader, stretch, _RUN.next_scheduled_start_time > reader.now)
-    first = sa.select(_RUN.next_scheduled_start_time).where(*conditions).order_by(*_ORDER).limit(1)
-    found: int | None = reader.scalar(first)
-    return found
+    found = _asked(reader, "following", stretch)
+    return found[0].next_scheduled_start_time if found else None
 
 
-def _conditions(reader: Reader, stretch: Stretch, *more: sa.ColumnElement[bool]) -> list[sa.ColumnElement[bool]]:
-    # both as the partial indexes have them
-    due_at_all = _RUN.next_scheduled_start_time.is_not(None)
-    # the workspace is only tested: its index of scheduled runs has those of everybody
-    return [stretch.condition, form_of(reader).mine(t.flow_run), _RUN.state_type == SCHEDULED, due_at_all, FREE, *more]
+_LIVE = sa.or_(t.slot.c.lease_until.is_(None), t.slot.c.lease_until > sa.bindparam("clock", type_=sa.BigInteger))
+_LIMITED = (_D.workspace_id == sa.bindparam("workspace"), _L.active != 0, _ENQUEUES)
+#: from the slots in use, of which there are few, to the limits that they fill; and those that were never open
+_FULL = sa.union(
+    sa.select(_D.id)
+    .join_from(t.slot, t.concurrency_limit, _L.key == t.slot.c.limit_key)
+    .join(t.deployment, _D.concurrency_limit_id == _L.id)
+    .where(_LIVE, *_LIMITED)
+    .group_by(_D.id, _L.limit)
+    .having(sa.func.sum(t.slot.c.slots) >= _L.limit),
+    sa.select(_D.id)
+    .join_from(t.concurrency_limit, t.deployment, _D.concurrency_limit_id == _L.id)
+    .where(_L.limit <= 0, *_LIMITED),
+)
 
 
 def full_deployments(reader: Reader) -> list[UUID]:
     """Deployments that make their runs wait and have no slot left."""
-    live = sa.or_(t.slot.c.lease_until.is_(None), t.slot.c.lease_until > slots.clock(reader))
-    mine = (_D.workspace_id == reader.workspace, _L.active != 0, _ENQUEUES)
-    # from the slots in use, of which there are few, to the limits that they fill
-    used = (
-        sa.select(_D.id)
-        .join_from(t.slot, t.concurrency_limit, _L.key == t.slot.c.limit_key)
-        .join(t.deployment, _D.concurrency_limit_id == _L.id)
-        .where(live, *mine)
-        .group_by(_D.id, _L.limit)
-        .having(sa.func.sum(t.slot.c.slots) >= _L.limit)
-    )
-    closed = (
-        sa.select(_D.id)
-        .join_from(t.concurrency_limit, t.deployment, _D.concurrency_limit_id == _L.id)
-        .where(_L.limit <= 0, *mine)
-    )
-    return [row.id for row in reader.rows(sa.union(used, closed))]
+    return [row.id for row in reader.rows(_FULL, {"clock": slots.clock(reader), "workspace": reader.workspace})]

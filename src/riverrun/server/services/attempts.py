@@ -4,6 +4,7 @@ After a start, and after the clock has jumped or the machine has slept, no worke
 the chance to be heard.
 """
 
+from functools import partial
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -56,12 +57,8 @@ class Sweeper:
         for run_id, worker, lease_until in store.read_now(lambda reader: _expired(reader, now)):
             silent = f"{from_micros(lease_until - LEASE):%H:%M:%S} UTC"
             message = f"The worker {{name}} has claimed this run and given no sign of life since {silent}."
-            done += store.write_now(
-                lambda tx, run_id=run_id, worker=worker, message=message: give_up(
-                    tx, run_id, worker, message, expired=True
-                ),
-                bulk=True,
-            )
+            end = partial(give_up, run_id=run_id, worker=worker, message=message, expired=True)
+            done += store.write_now(end, bulk=True)
         return done
 
 
@@ -74,9 +71,8 @@ def _pass_on(store: Store, now: int) -> int:
     waiting = store.read_now(lambda reader: [row[0] for row in reader.rows(_WAITING, {"now": now})])
     done = 0
     for deployment_id in waiting:
-        done += store.write_now(
-            lambda tx, deployment_id=deployment_id: handover.promote(tx, deployment_id, propose), bulk=True
-        )
+        promote = partial(handover.promote, deployment_id=deployment_id, propose=propose)
+        done += store.write_now(promote, bulk=True)
     return done
 
 
