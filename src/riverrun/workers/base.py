@@ -211,6 +211,10 @@ class BaseWorker:
             _drop_null(field)
         return {"job_configuration": cls.job_configuration.json_template(), "variables": schema}
 
+    @property
+    def _what(self) -> str:
+        return f", for work pool {self._pool_name!r}" if self._pool_name else ""
+
     # -- its life ------------------------------------------------------------------------------------------------------
 
     async def start(
@@ -232,7 +236,7 @@ class BaseWorker:
             if health is not None:
                 health.start()
             with _signals(self._on_signal):
-                printer(f"Worker {self.name!r} started, for work pool {self._pool_name!r}.")
+                printer(f"Worker {self.name!r} started{self._what}.")
                 try:
                     await self._stop.wait()
                     await self._drain()
@@ -335,11 +339,18 @@ class BaseWorker:
         """How many more runs may be claimed now."""
         return min(_MOST_AT_ONCE, _MOST_AT_ONCE if self.limit is None else self.limit - len(self._runs))
 
+    @property
+    def _claim_wait(self) -> float:
+        return 0.0 if self._once else _CLAIM_WAIT
+
     def _claim_request(self, limit: int) -> tuple[str, Any]:
         """(path, body) of a claim."""
-        wait = 0.0 if self._once else _CLAIM_WAIT
         body = WorkPoolClaimBody(
-            worker=self.id, name=self.name, limit=limit, wait=wait, work_queue_names=self.work_queues or None
+            worker=self.id,
+            name=self.name,
+            limit=limit,
+            wait=self._claim_wait,
+            work_queue_names=self.work_queues or None,
         )
         return calls._pool(self._pool_name, "claim"), body
 

@@ -84,8 +84,11 @@ class ProcessWorker(BaseWorker):
         super().__init__(*args, **options)
         self._crew: Crew | None = None
 
+    #: whether no other code of this process starts processes
+    _own_process = True
+
     async def setup(self) -> None:
-        self._crew = Crew(own_process=True)
+        self._crew = Crew(own_process=self._own_process)
         await super().setup()
 
     async def teardown(self) -> None:
