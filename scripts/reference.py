@@ -112,7 +112,7 @@ def _value(param: click.Option) -> str:
         return param.metavar
     if isinstance(param.type, click.Choice):
         return "\\|".join(map(str, param.type.choices))
-    return "N" if isinstance(param.type, click.IntRange) else "TEXT"
+    return "N" if isinstance(param.type, click.IntRange | click.FloatRange) else "TEXT"
 
 
 def _default(param: click.Option) -> str:
