@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from riverrun.base.config import PROFILE_VARIABLE, Settings, find, is_known, settings
+from riverrun.base.config import PROFILE_VARIABLE, find, is_known
 from riverrun.base.errors import ConfigurationError, InputError, MissingProfileError, ProfileSettingsValidationError
 from riverrun.base.setting import Setting
 from riverrun.base.sources import flat, parse_toml, text_of
@@ -250,8 +250,3 @@ def _replace(path: Path, text: str) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-
-
-def settings_of(profile: Profile) -> Settings:
-    """The settings that hold now, with those of a profile over them."""
-    return settings().with_values(profile.settings, f"profile {profile.name!r}")

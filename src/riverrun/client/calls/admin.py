@@ -5,12 +5,11 @@ from uuid import UUID
 
 from riverrun.client.call import NO_BODY, Call, Id, at, delete, get, post
 from riverrun.wire.admin import (
-    SchemaValuesValidationResponse,
     ServerDefaultResultStorage,
     ServerDefaultResultStorageUpdate,
 )
-from riverrun.wire.requests import SavedSearchesFilterBody, UiSchemasValidateBody
-from riverrun.wire.searches import SavedSearch, SavedSearchCreate
+from riverrun.wire.requests import SavedSearchesFilterBody
+from riverrun.wire.searches import SavedSearch
 
 
 def request(method: str, path: str, body: Any = NO_BODY, query: dict[str, Any] | None = None) -> Call[Any]:
@@ -31,10 +30,6 @@ def read_version() -> Call[str]:
     return get(at("admin", "version"), str)
 
 
-def read_server_settings() -> Call[dict[str, Any]]:
-    return get(at("admin", "settings"), dict[str, Any])
-
-
 def read_server_default_result_storage() -> Call[ServerDefaultResultStorage]:
     return get(at("admin", "storage"), ServerDefaultResultStorage)
 
@@ -46,15 +41,6 @@ def update_server_default_result_storage(default_result_storage_block_id: UUID) 
 
 def clear_server_default_result_storage() -> Call[None]:
     return delete(at("admin", "storage"))
-
-
-def validate_values(schema: dict[str, Any], values: dict[str, Any]) -> Call[SchemaValuesValidationResponse]:
-    body = UiSchemasValidateBody(schema=schema, values=values)
-    return post(at("ui", "schemas", "validate"), body, SchemaValuesValidationResponse)
-
-
-def save_search(search: SavedSearchCreate) -> Call[SavedSearch]:
-    return Call("PUT", at("saved_searches", ""), SavedSearch, search)
 
 
 def read_saved_searches(limit: int | None = None, offset: int = 0) -> Call[list[SavedSearch]]:

@@ -25,10 +25,6 @@ def create_block_type(block_type: BlockTypeCreate) -> Call[BlockType]:
     return post(at("block_types", ""), block_type, BlockType)
 
 
-def read_block_type(block_type_id: Id) -> Call[BlockType]:
-    return get(at("block_types", block_type_id), BlockType, noun=f"Block type {block_type_id}:")
-
-
 def read_block_type_by_slug(slug: str) -> Call[BlockType]:
     return get(at("block_types", "slug", slug), BlockType, noun=f"Block type {slug!r}:")
 
@@ -57,10 +53,6 @@ def create_block_schema(block_schema: BlockSchemaCreate) -> Call[BlockSchema]:
     return post(at("block_schemas", ""), block_schema, BlockSchema)
 
 
-def read_block_schema(block_schema_id: Id) -> Call[BlockSchema]:
-    return get(at("block_schemas", block_schema_id), BlockSchema, noun=f"Block schema {block_schema_id}:")
-
-
 def read_block_schema_by_checksum(checksum: str, version: str | None = None) -> Call[BlockSchema]:
     path = at("block_schemas", "checksum", checksum)
     return get(path, BlockSchema, query={"version": version}, noun=f"Block schema {checksum}:")
@@ -72,10 +64,6 @@ def read_block_schemas(body: BlockSchemasFilterBody | None = None) -> Call[list[
 
 def delete_block_schema(block_schema_id: Id) -> Call[None]:
     return delete(at("block_schemas", block_schema_id), noun=f"Block schema {block_schema_id}:")
-
-
-def read_block_capabilities() -> Call[list[str]]:
-    return get(at("block_capabilities", ""), list[str])
 
 
 # -- documents ------------------------------------------------------------------------------------------------------------

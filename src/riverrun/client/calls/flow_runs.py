@@ -6,8 +6,6 @@ from uuid import UUID
 from riverrun.client.call import Call, Id, Raw, at, delete, get, patch, post
 from riverrun.client.calls.answers import Begun, OrchestrationResult
 from riverrun.wire.flow_runs import (
-    FlowRunBulkDeleteResponse,
-    FlowRunBulkSetStateResponse,
     FlowRunCreate,
     FlowRunInput,
     FlowRunUpdate,
@@ -15,8 +13,6 @@ from riverrun.wire.flow_runs import (
     HistoryResponse,
 )
 from riverrun.wire.requests import (
-    FlowRunsBulkDeleteBody,
-    FlowRunsBulkSetStateBody,
     FlowRunsCountBody,
     FlowRunsFilterBody,
     FlowRunsHistoryBody,
@@ -80,18 +76,10 @@ def delete_flow_run(flow_run_id: Id) -> Call[None]:
     return delete(_run(flow_run_id), noun=_noun(flow_run_id))
 
 
-def delete_flow_runs(body: FlowRunsBulkDeleteBody) -> Call[FlowRunBulkDeleteResponse]:
-    return post(at("flow_runs", "bulk_delete"), body, FlowRunBulkDeleteResponse)
-
-
 def set_flow_run_state(flow_run_id: Id, state: StateCreate, force: bool = False) -> Call[OrchestrationResult[Any]]:
     """Propose a state. Give it a `transition_id` of its own: a repetition of the same request is then told apart."""
     body = FlowRunsSetStateBody(state=state, force=force)
     return post(_run(flow_run_id, "set_state"), body, OrchestrationResult, noun=_noun(flow_run_id))
-
-
-def set_flow_run_states(body: FlowRunsBulkSetStateBody) -> Call[FlowRunBulkSetStateResponse]:
-    return post(at("flow_runs", "bulk_set_state"), body, FlowRunBulkSetStateResponse)
 
 
 def resume_flow_run(flow_run_id: Id, run_input: dict[str, Any] | None = None) -> Call[OrchestrationResult[Any]]:
@@ -106,11 +94,6 @@ def read_flow_run_states(flow_run_id: Id) -> Call[list[BaseState]]:
 
 def read_flow_run_state(flow_run_state_id: Id) -> Call[BaseState]:
     return get(at("flow_run_states", flow_run_state_id), BaseState, noun=f"State {flow_run_state_id}:")
-
-
-def download_flow_run_logs(flow_run_id: Id) -> Call[Any]:
-    """The log as CSV: the answer is the HTTP response."""
-    return get(_run(flow_run_id, "logs", "download"), Raw, noun=_noun(flow_run_id))
 
 
 def begin_flow_run(flow_run_id: Id, writer: UUID, transition_id: UUID, fence: int | None = None) -> Call[Begun]:

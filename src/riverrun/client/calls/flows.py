@@ -1,8 +1,8 @@
 """Calls about flows."""
 
 from riverrun.client.call import Call, Id, at, delete, get, patch, post
-from riverrun.wire.flow_runs import FlowBulkDeleteResponse, FlowCreate, FlowPaginationResponse, FlowUpdate
-from riverrun.wire.requests import FlowsBulkDeleteBody, FlowsCountBody, FlowsFilterBody, FlowsPaginateBody
+from riverrun.wire.flow_runs import FlowCreate, FlowPaginationResponse, FlowUpdate
+from riverrun.wire.requests import FlowsCountBody, FlowsFilterBody, FlowsPaginateBody
 from riverrun.wire.runs import Flow
 
 
@@ -37,7 +37,3 @@ def update_flow(flow_id: Id, flow: FlowUpdate) -> Call[None]:
 
 def delete_flow(flow_id: Id) -> Call[None]:
     return delete(at("flows", flow_id), noun=f"Flow {flow_id}:")
-
-
-def delete_flows(body: FlowsBulkDeleteBody) -> Call[FlowBulkDeleteResponse]:
-    return post(at("flows", "bulk_delete"), body, FlowBulkDeleteResponse)

@@ -1,6 +1,6 @@
 """Calls about variables."""
 
-from riverrun.client.call import Call, Id, at, delete, get, patch, post
+from riverrun.client.call import Call, at, delete, get, patch, post
 from riverrun.wire.requests import VariablesCountBody, VariablesFilterBody
 from riverrun.wire.variables import Variable, VariableCreate, VariableUpdate
 
@@ -11,10 +11,6 @@ def create_variable(variable: VariableCreate) -> Call[Variable]:
 
 def read_variable(name: str) -> Call[Variable | None]:
     return get(at("variables", "name", name), Variable, absent_is_none=True)
-
-
-def read_variable_by_id(variable_id: Id) -> Call[Variable | None]:
-    return get(at("variables", variable_id), Variable, absent_is_none=True)
 
 
 def read_variables(body: VariablesFilterBody | None = None) -> Call[list[Variable]]:

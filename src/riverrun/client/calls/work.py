@@ -8,7 +8,6 @@ from riverrun.client.calls.answers import ScheduledWork
 from riverrun.wire.concurrency import WorkPoolsConcurrencyStatusBody, WorkQueuesConcurrencyStatusBody
 from riverrun.wire.filters import WorkerFilter, WorkPoolFilter, WorkQueueFilter
 from riverrun.wire.requests import (
-    WorkPoolsCountBody,
     WorkPoolsFilterBody,
     WorkPoolsGetScheduledFlowRunsBody,
     WorkPoolsQueuesFilterBody,
@@ -60,10 +59,6 @@ def read_work_pools(
 ) -> Call[list[WorkPoolResponse]]:
     body = WorkPoolsFilterBody(work_pools=work_pool_filter, limit=limit, offset=offset)
     return post(_pool("filter"), body, list[WorkPoolResponse])
-
-
-def count_work_pools(work_pools: WorkPoolFilter | None = None) -> Call[int]:
-    return post(_pool("count"), WorkPoolsCountBody(work_pools=work_pools), int)
 
 
 def update_work_pool(work_pool_name: str, work_pool: WorkPoolUpdate) -> Call[None]:
