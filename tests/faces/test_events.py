@@ -187,13 +187,14 @@ def test_resources():
 def test_labels_are_found():
     event = Event(
         event="x",
-        resource={**X, "color": "red"},
+        resource={**X, "color": "red", "related:odd:color": "own"},
         related=[{"prefect.resource.id": "y", "prefect.resource.role": "r", "color": "blue"}],
         occurred=datetime(2026, 1, 1, tzinfo=UTC),
     )
     assert event.find_resource_label("color") == "red"
     assert event.find_resource_label("related:r:color") == "blue"
     assert event.find_resource_label("related:none:color") is None
+    assert event.find_resource_label("related:odd:color") == "own"
     assert [each.id for each in event.involved_resources] == ["x.1", "y"]
     assert event.resources_in_role["none"] == []
     assert event.size_bytes == len(event.model_dump_json())

@@ -162,7 +162,7 @@ class Event(wire.Event, kw_only=True):
         if kind != "related":
             return self.resource.get(label)
         found = self.resource_in_role.get(role)
-        return None if found is None else found.get(last)
+        return self.resource.get(label) if found is None else found.get(last)
 
 
 class ReceivedEvent(Event, kw_only=True):
