@@ -203,7 +203,7 @@ def _execute(job: dict[str, Any], flow: "Flow[..., Any] | None", ear: "_Ear") ->
     code = 1
     try:
         claim = msgspec.json.decode(job["claim"], type=ClaimedRun, strict=False)
-        state = execute_claimed(claim, flow, lambda: ear.say({"begun": True}), ask_until_answered)
+        state = execute_claimed(claim, flow, lambda: ear.say({"begun": journal.current_writer()}), ask_until_answered)
         code = 0 if state.is_completed() or state.is_paused() else 1
     except NotOurs as error:
         ear.say({"not_ours": str(error)})

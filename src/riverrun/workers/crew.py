@@ -28,8 +28,8 @@ from riverrun.base.errors import ObjectNotFound, RiverrunError
 from riverrun.client import journal
 from riverrun.client.calls.answers import ClaimedRun
 from riverrun.client.journal import shipping
-from riverrun.client.journal.batches import dead_spools, ship_spool
-from riverrun.client.journal.line import Line
+from riverrun.client.journal.batches import Refusal, dead_spools, post_batch, ship_spool
+from riverrun.client.journal.line import Line, LineError
 from riverrun.client.talk import hold
 from riverrun.engine.pausing import propose
 from riverrun.logging import get_logger
@@ -230,8 +230,8 @@ class Crew:
             child.kill()
         child.close()
         said = child.said
-        if said.get("shipped") is False or (not said.get("ended") and not said.get("not_ours")):
-            await self._ship_left_behind()
+        if said.get("shipped") is False:
+            self._unshipped = True
         if said.get("not_ours"):
             self._logger.info("%s", said["not_ours"])
         elif charge.ending == "lost" or (said.get("ended") and charge.confirmed):
@@ -240,13 +240,22 @@ class Crew:
             job.cold = True
             self._charges.pop(job.id, None)
             await self.run(job)
-        elif charge.ending == "cancel":
-            await self._report(charge, _how(status))
-        elif job.command and status == 0:
+        elif job.command and status == 0 and charge.ending is None:
             pass  # it speaks for itself
         else:
-            last = "\n".join(line[:_LONGEST_LAST_LINE] for line in child.last_lines)
-            await self._report(charge, _how(status) + (f" Its last lines:\n{last}" if last else ""))
+            await self._speak_for(charge, child, status)
+
+    async def _speak_for(self, charge: _Charge, child: Child, status: int | None) -> None:
+        """Tell what the process has left in its journal, then how it ended, then that nothing follows."""
+        writer = child.said.get("begun")
+        if writer:
+            await asyncio.to_thread(_ship_spool_of, writer)
+        message = _how(status)
+        if charge.ending != "cancel" and child.last_lines:
+            message += " Its last lines:\n" + "\n".join(line[:_LONGEST_LAST_LINE] for line in child.last_lines)
+        await self._report(charge, message)
+        if writer:
+            await asyncio.to_thread(_close_writer, writer)
 
     async def _report(self, charge: _Charge, message: str) -> None:
         """Propose the final state of a run whose process cannot; the server knows when it has ended otherwise."""
@@ -338,7 +347,9 @@ class Crew:
     async def _ship_left_behind(self) -> None:
         """Send what ended processes could not send any more. What cannot be sent now is sent later."""
         async with self._shipping:
-            self._unshipped = not await asyncio.to_thread(_ship_spools)
+            said = [charge.child.said for charge in self._charges.values() if charge.child is not None]
+            minded = {each["begun"] for each in said if each.get("begun")}
+            self._unshipped = not await asyncio.to_thread(_ship_spools, minded)
 
     async def _tidy(self) -> None:
         while True:
@@ -358,19 +369,44 @@ class Crew:
             await self._ship_left_behind()
 
 
-def _ship_spools() -> bool:
-    """Ship the spools of processes that have ended; whether the server has taken them all."""
+def _ship_spools(minded: set[bytes]) -> bool:
+    """Ship the spools of processes that have ended but for those that are minded; whether the server has taken them all."""
     where = shipping.target()
     if where is None:
         return False
     line = Line(contextlib.nullcontext)
     try:
         found = dead_spools(spools(settings().journal_dir), journal.current_writer() or b"")
-        return not [spool for spool in found if not ship_spool(line, where, spool)]
+        return not [spool for spool in found if spool.writer not in minded and not ship_spool(line, where, spool)]
     except OSError:
         return False
     finally:
         line.close()
+
+
+def _ship_spool_of(writer: bytes) -> None:
+    """Ship what a process has left, if it has left anything and the server is there; else it is shipped later."""
+    where = shipping.target()
+    if where is None:
+        return
+    line = Line(contextlib.nullcontext)
+    try:
+        for spool in spools(settings().journal_dir):
+            if spool.writer == writer:
+                ship_spool(line, where, spool, closed=False)
+    except OSError:
+        pass
+    finally:
+        line.close()
+
+
+def _close_writer(writer: bytes) -> None:
+    where = shipping.target()
+    line = Line(contextlib.nullcontext)
+    with contextlib.suppress(LineError, Refusal):
+        if where is not None:
+            post_batch(line, where, writer, [], closed=True)
+    line.close()
 
 
 def _directory_of(job: Job) -> Path | None:

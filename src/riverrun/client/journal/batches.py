@@ -57,8 +57,11 @@ def expected_by(body: bytes) -> int | None:
     return expected if isinstance(expected, int) else None
 
 
-def ship_spool(line: Line, target: Target, spool: Spool) -> bool:
-    """Ship the spool of a process that is no more, and free it; False if the server does not take it now."""
+def ship_spool(line: Line, target: Target, spool: Spool, *, closed: bool = True) -> bool:
+    """Ship the spool of a process that is no more, and free it; False if the server does not take it now.
+
+    With `closed` the server ends what the process has left unfinished; else whoever ships has a word to say about that first.
+    """
     tail = Tail(spool.path, spool.released)
     last = spool.last_seq()
     limit = MOST_RECORDS
@@ -67,7 +70,7 @@ def ship_spool(line: Line, target: Target, spool: Spool) -> bool:
             batch = tail.read(last, limit, MOST_BYTES)
             closing = not batch or batch[-1][0] >= last
             try:
-                answer = post_batch(line, target, spool.writer, batch, closed=closing)
+                answer = post_batch(line, target, spool.writer, batch, closed=closing and closed)
             except Refusal as refusal:
                 expected = expected_by(refusal.body) if refusal.status == 409 else None
                 if expected is None or not spool.released < expected <= last + 1 or expected == tail.last + 1:
