@@ -7,7 +7,9 @@ import atexit
 import os
 import shutil
 import tempfile
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 for name in [name for name in os.environ if name.startswith(("RIVERRUN_", "PREFECT_"))]:
@@ -29,3 +31,29 @@ os.environ["RIVERRUN_HOME"] = _home
 def _remove_home() -> None:
     if os.getpid() == _owner:  # not in a forked child
         shutil.rmtree(_home, ignore_errors=True)
+
+
+#: parts whose tests start processes, servers and databases, which take long while a machine does other things too
+PATIENT = {
+    "cli",
+    "client",
+    "contract",
+    "demo",
+    "faces",
+    "faults",
+    "journal",
+    "meta",
+    "peer",
+    "server",
+    "store",
+    "testing",
+}
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give such tests 60 seconds, if they do not say themselves how long they may take."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(here).parts[0] in PATIENT and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(60))
