@@ -238,3 +238,15 @@ def test_a_run_keeps_the_version_of_the_deployment_that_it_was_made_of(place: Pl
     got = {one["flow_run"]["id"]: one for one in place.claim(limit=5)}
     assert {run: got[run]["deployment"]["entrypoint"] for run in (old, new)} == {old: "a.py:f", new: "b.py:f"}
     assert got[old]["job_configuration"]["command"] == "old"
+
+
+def test_a_waiting_claim_hears_of_queues_that_are_new(place: Place) -> None:
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(place.ids, wait=20)
+        time.sleep(0.2)
+        deployment = place.deploy(work_queue_name="made by the deployment")
+        time.sleep(0.1)
+        before = time.monotonic()
+        run = place.run(deployment)
+        assert waiting.result() == [run]
+        assert time.monotonic() - before < 1.5

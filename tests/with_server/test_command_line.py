@@ -116,6 +116,9 @@ def test_runs_of_deployments(place: Place) -> None:
     flow_id = place.api.post("/flows/", json={"name": "deployed"}).json()["id"]
     deployment = place.api.post("/deployments/", json={"name": "d", "flow_id": flow_id}).json()["id"]
     run_id = place.api.post(f"/deployments/{deployment}/create_flow_run", json={}).json()["id"]
+    assert "Nobody serves the deployment 'd'" in place.command("riverrun", "flow-run", "why", run_id).stdout
+    said = json.loads(place.command("riverrun", "flow-run", "why", run_id, "--json").stdout)
+    assert [reason["kind"] for reason in said["reasons"]] == ["nobody_serves"]
     for state in ("PENDING", "RUNNING"):
         place.api.post(f"/flow_runs/{run_id}/set_state", json={"state": {"type": state}}).raise_for_status()
     assert place.command("riverrun", "flow-run", "pause", run_id).returncode == 0

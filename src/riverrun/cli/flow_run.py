@@ -131,6 +131,28 @@ def logs(run: str, **options: Any) -> None:
 
 
 @flow_run.command()
+@click.argument("run", metavar="ID")
+@json_option
+def why(run: str, as_json: bool) -> None:
+    """Say why a flow run is not running, what holds it up, and when it may start."""
+    from riverrun.client.calls.claims import why_flow_run
+    from riverrun.client.http import send
+    from riverrun.client.location import ensure_api_url
+
+    run_id = _run_id(run)
+    ensure_api_url()
+    said = send(why_flow_run(run_id))
+    if as_json:
+        print_json(said.model_dump(mode="json"))
+        return
+    write(said.sentence)
+    for reason in said.reasons[1:]:
+        write(f"- {reason.message}.")
+    if said.predicted_start is not None:
+        write(f"It may start {when(said.predicted_start)}.")
+
+
+@flow_run.command()
 @click.argument("runs", metavar="ID...", nargs=-1, required=True)
 def delete(runs: tuple[str, ...]) -> None:
     """Delete flow runs with their task runs, states and logs."""

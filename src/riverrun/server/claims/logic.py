@@ -79,8 +79,9 @@ async def claim(store: Store, caller: Caller, body: ClaimBody, source: Source) -
                 left = until - loop.time()
                 if left <= 0:
                     return Claims(claims=[], lease_seconds=attempts.LEASE_SECONDS)
-                pause = _AGAIN_SECONDS if look.ready else _pause(look)
-                await listener.wait(min(left, pause))
+                if source.topics() == topics:  # else there are queues to listen to that are new
+                    pause = _AGAIN_SECONDS if look.ready else _pause(look)
+                    await listener.wait(min(left, pause))
 
 
 def _pause(look: Look) -> float:

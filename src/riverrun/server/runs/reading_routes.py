@@ -9,6 +9,8 @@ from riverrun.server.db.units import Reader
 from riverrun.server.http.table import Routes
 from riverrun.server.runs import graph, history, listing, queries, sums
 from riverrun.server.runs.listing import FLOW_RUNS, TASK_RUNS, Kind
+from riverrun.server.runs.why import why
+from riverrun.wire.claims import Why
 from riverrun.wire.flow_runs import (
     DependencyResult,
     FlowRunPaginationResponse,
@@ -39,6 +41,12 @@ _task_run_states = Routes("/task_run_states", "Task Run States")
 @_flow_runs.get("/{id}", permission="flow_runs:read", returns=FlowRunResponse, errors=(404,))
 def read_flow_run(reader: Reader, id: UUID) -> FlowRunResponse:
     return queries.flow_run_answer(reader, id)
+
+
+@_flow_runs.get("/{id}/why", permission="flow_runs:read", returns=Why, errors=(404,))
+def why_flow_run(reader: Reader, id: UUID) -> Why:
+    """Why a run is not running: in one sentence, and as data."""
+    return why(reader, id)
 
 
 @_task_runs.get("/{id}", permission="task_runs:read", returns=TaskRunResponse, errors=(404,))

@@ -47,4 +47,5 @@ def queue_id(transaction: Transaction, pool: str | None, queue: str | None) -> U
             priority=(lowest or 0) + 1,
         )
     )
+    transaction.wake(f"work_pool:{row.id.hex}")
     return made

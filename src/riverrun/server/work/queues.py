@@ -47,6 +47,7 @@ def create(transaction: Transaction, pool: Any, body: WorkQueueCreate) -> Any:
         _order(transaction, pool.id, first=queue_id)
     row = queries.queue_by_id(transaction, queue_id)
     notices.of_queue(transaction, row, "created", pool)
+    transaction.wake(f"work_pool:{pool.id.hex}")
     return row
 
 
