@@ -43,6 +43,8 @@ from riverrun.workers.placeholders import filled
 #: seconds that a claim, and a sign of life, wait for news
 _CLAIM_WAIT: Final = 25.0
 _PRESENCE_WAIT: Final = 10.0
+#: the same while there are runs: of one that came after the question nothing is told before the next
+_BUSY_PRESENCE_WAIT: Final = 2.0
 _HEARTBEAT_SECONDS: Final = 30.0
 #: seconds without an answer after which a worker does not call itself healthy
 _HEALTHY_SECONDS: Final = 60.0
@@ -179,6 +181,8 @@ class BaseWorker:
         self._room = threading.Condition()
         self._polls: list[Poll] = []
         self._heartbeat_at = 0.0
+        #: whether the presence that is asked for now knows of no run
+        self._idle = True
         self._stop: asyncio.Event | None = None
         self._once = False
         self._polled = False
@@ -369,6 +373,9 @@ class BaseWorker:
             with self._room:
                 self._runs.update({run.claimed.flow_run.id: run for run in taken})
             self._call_on_loop(self._begin, taken)
+            if self._idle:
+                self._idle = False
+                self._polls[1].nudge()
         if self._once:
             self._polls[0].stop()
             self._call_on_loop(self.stop)
@@ -393,7 +400,9 @@ class BaseWorker:
             self._heartbeat_at = now
         with self._room:
             holding = list(self._runs)
-        body = WorkerPresenceBody(worker=self.id, wait=_PRESENCE_WAIT, holding=holding, known=self._known)
+        self._idle = not holding
+        wait = _PRESENCE_WAIT if self._idle else _BUSY_PRESENCE_WAIT
+        body = WorkerPresenceBody(worker=self.id, wait=wait, holding=holding, known=self._known)
         said = link.post("/workers/presence", body, WorkerPresence)
         self._known = [*said.cancelling, *said.lost]
         if self._known:

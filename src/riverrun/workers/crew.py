@@ -250,7 +250,7 @@ class Crew:
         writer = child.said.get("begun")
         if writer:
             await asyncio.to_thread(_ship_spool_of, writer)
-        message = _how(status)
+        message = _how(status) if charge.ending is None else _how(status, hint="")
         if charge.ending != "cancel" and child.last_lines:
             message += " Its last lines:\n" + "\n".join(line[:_LONGEST_LAST_LINE] for line in child.last_lines)
         await self._report(charge, message)
@@ -443,7 +443,7 @@ def _variables_of(job: Job) -> dict[str, str]:
     return {prefix + name: value for name, value in told.items() for prefix in ("RIVERRUN__", "PREFECT__")}
 
 
-def _how(status: int | None) -> str:
+def _how(status: int | None, hint: str = " (out of memory?)") -> str:
     """How a process ended, in words."""
     if status is None:
         return "Its process is gone; nobody knows how it ended."
@@ -453,8 +453,7 @@ def _how(status: int | None) -> str:
         name = signal.Signals(-status).name
     except ValueError:
         name = f"signal {-status}"
-    hint = " (out of memory?)" if -status == signal.SIGKILL else ""
-    return f"Its process was killed by {name}{hint}."
+    return f"Its process was killed by {name}{hint if -status == signal.SIGKILL else ''}."
 
 
 def _where(child: Child | None) -> str:

@@ -121,6 +121,7 @@ class Poll(threading.Thread):
         self._on_refusal = on_refusal
         self._link = Link()
         self._stopping = threading.Event()
+        self._nudged = False
         self._logger = get_logger("workers")
         self.what = name
         #: when the server last answered (monotonic), and since when it has not; None: it does
@@ -137,6 +138,7 @@ class Poll(threading.Thread):
             try:
                 at_once = self._ask(self._link)
                 failures, self.failing_since, self.last_ok = 0, None, time.monotonic()
+                self._nudged = False
                 if not at_once:
                     self._stopping.wait(0.2)
                 continue
@@ -144,6 +146,9 @@ class Poll(threading.Thread):
                 self._note_failure(refused, failures)
                 self._on_refusal(refused)
             except (LineError, RiverrunError, OSError, ValueError) as error:
+                if self._nudged:
+                    self._nudged = False
+                    continue
                 if not self.stopping:
                     self._note_failure(error, failures)
             except Exception as error:  # edge of the thread: a worker goes on whatever happened once
@@ -159,6 +164,11 @@ class Poll(threading.Thread):
             self.failing_since = time.monotonic()
         if failures in (2, 20):
             self._logger.warning("The %s does not get through: %s", self.what, error)
+
+    def nudge(self) -> None:
+        """Ask anew at once: what is asked has changed."""
+        self._nudged = True
+        self._link.cut()
 
     def stop(self, timeout: float = 1.0) -> None:
         """End it, also in the middle of a request."""

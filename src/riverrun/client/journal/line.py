@@ -33,6 +33,7 @@ class Line:
         self._importing = importing
         self._connection: HTTPConnection | None = None
         self._to = ""
+        self._was_cut = False
 
     def post(self, target: Target, path: str, body: bytes, content_type: str, timeout: float) -> tuple[int, bytes]:
         """(status, body of the answer). Raises LineError."""
@@ -45,13 +46,14 @@ class Line:
         with self._importing():
             from http.client import HTTPException
         fresh = self._connection is None or self._to != url
+        self._was_cut = False
         try:
             connection = self._connected(url, timeout)
             try:
                 connection.request("POST", self._prefix + path, body, headers)
                 answer = connection.getresponse()
             except (OSError, HTTPException):
-                if fresh:
+                if fresh or self._was_cut:
                     raise
                 # the server may have closed the idle connection; what is sent here may be sent twice
                 self.close()
@@ -99,6 +101,7 @@ class Line:
 
     def cut(self) -> None:
         """End a request that waits for its answer, from another thread."""
+        self._was_cut = True
         connection = self._connection
         sock = None if connection is None else connection.sock
         if sock is not None:
