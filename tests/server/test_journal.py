@@ -54,7 +54,7 @@ def test_records_are_stored_when_the_answer_comes(api: httpx.Client, writer: byt
     story = make_story(tasks=3)
     answer = post(api, writer, items(*story))
     assert answer.status_code == 200
-    assert answer.json() == {"next_seq": len(story) + 1, "lease_seconds": 30.0, "cancelling": [], "fenced": []}
+    assert answer.json() == {"next_seq": len(story) + 1, "lease_seconds": 30.0, "cancelling": [], "fenced": [], "suspended": []}
     assert state_of(api, "flow_runs", story[0])["type"] == "COMPLETED"
     assert state_of(api, "task_runs", story[3])["name"] == "Completed"
 
@@ -120,12 +120,12 @@ def test_a_process_learns_which_of_its_runs_to_cancel(api: httpx.Client, writer:
     done = api.post(f"/flow_runs/{run_id}/set_state", json={"state": {"type": "CANCELLING"}})
     assert done.status_code == 201, done.text
     waiting.join(20)
-    assert answers == [{"lease_seconds": 30.0, "cancelling": [run_id], "fenced": []}]
+    assert answers == [{"lease_seconds": 30.0, "cancelling": [run_id], "fenced": [], "suspended": []}]
 
 
 def test_a_presence_without_news_ends_after_its_wait(api: httpx.Client, writer: bytes) -> None:
     answer = api.post("/presence", json={"writer": str(UUID(bytes=writer)), "wait": 0.05})
-    assert answer.json() == {"lease_seconds": 30.0, "cancelling": [], "fenced": []}
+    assert answer.json() == {"lease_seconds": 30.0, "cancelling": [], "fenced": [], "suspended": []}
     assert api.post("/presence", json={"writer": str(UUID(bytes=writer)), "wait": 26}).status_code == 422
 
 

@@ -221,3 +221,32 @@ asyncio.run(sends(UUID(sys.argv[1])))
         other.close()
     assert script.ended() == 0
     assert script.lines[1:] == ["number 4", "question 1 flow-run"]
+
+
+def test_a_run_that_is_suspended_from_outside_leaves_its_process(place: Place) -> None:
+    place.write(
+        HEAD
+        + """
+@flow
+def main():
+    print("begins", flush=True)
+    time.sleep(30)
+    print("never said", flush=True)
+""",
+        "flows.py",
+    )
+    flow_id = place.api.post("/flows/", json={"name": "main"}).json()["id"]
+    deployment = {"name": "d", "flow_id": flow_id, "entrypoint": "flows.py:main", "path": str(place.path)}
+    deployment_id = place.api.post("/deployments/", json=deployment).json()["id"]
+    run_id = place.api.post(f"/deployments/{deployment_id}/create_flow_run", json={}).json()["id"]
+    script = place.start(
+        f"from uuid import UUID\nfrom riverrun.execution import execute_flow_run\nexecute_flow_run(UUID('{run_id}'))\n"
+    )
+    assert script.said() == "begins"
+    details = {"pause_reschedule": True, "pause_key": "1"}
+    state = {"type": "PAUSED", "name": "Suspended", "state_details": details}
+    answer = place.api.post(f"/flow_runs/{run_id}/set_state", json={"state": state}).json()
+    assert answer["status"] == "ACCEPT"
+    script.ended()
+    assert "never said" not in script.lines
+    assert place.states(run_id)[-2:] == ["Running", "Suspended"]

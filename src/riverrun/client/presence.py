@@ -65,10 +65,10 @@ def begin() -> None:
         _presence = None
 
 
-def obey(cancelling: list[UUID], fenced: list[UUID]) -> bool:
+def obey(cancelling: list[UUID], fenced: list[UUID], suspended: list[UUID] = []) -> bool:  # noqa: B006 - read only
     """Pass on what the server asks for; whether it asks anything of runs that go on here."""
     here = False
-    for ids, what in ((fenced, "fence"), (cancelling, "cancel")):
+    for ids, what in ((fenced, "fence"), (suspended, "suspend"), (cancelling, "cancel")):
         for run_id in ids:
             run = runs.get(run_id)
             if run is not None:
@@ -115,7 +115,7 @@ class _Presence(threading.Thread):
             said = msgspec.json.decode(answer, type=Presence)
         except (LineError, msgspec.MsgspecError):
             return None
-        if obey(said.cancelling, said.fenced):
+        if obey(said.cancelling, said.fenced, said.suspended):
             return True
         # an answer at once that is of no use to us must not make us ask without end
         if time.monotonic() - began < 0.2:

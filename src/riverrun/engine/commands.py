@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 #: flow runs here that are to end as cancelled, and that somebody else has claimed
 cancelled: set[UUID] = set()
 fenced: set[UUID] = set()
+#: flow runs here that were suspended from outside, and those that are about to suspend themselves
+suspended: set[UUID] = set()
+suspending: set[UUID] = set()
 
 MESSAGE = "The run was cancelled on request."
 
@@ -50,6 +53,11 @@ class Handle:
         fenced.add(self._life.run.id)
         self._strike()
 
+    def suspend(self) -> None:
+        if self._life.run.id not in suspending:
+            suspended.add(self._life.run.id)
+            self._strike()
+
     def _strike(self) -> None:
         """Interrupt the user's code; nothing if the run has been struck and is about to end."""
         life = self._life
@@ -75,6 +83,8 @@ class Handle:
         presence.leave(run_id)
         cancelled.discard(run_id)
         fenced.discard(run_id)
+        suspended.discard(run_id)
+        suspending.discard(run_id)
         if self._aimed:
             from riverrun.engine.thread_calls import take_strike_back
 

@@ -37,6 +37,7 @@ from riverrun.states import (
     Pending,
     Running,
     State,
+    Suspended,
     exception_to_failed_state_sync,
     get_state_result,
     return_value_to_state_sync,
@@ -407,6 +408,8 @@ class FlowRunLife:
         self.logger.error("%s%s", "Crash detected! " if state.is_crashed() else "", state.message)
 
     def _end_struck(self, error: BaseException) -> Steps:
+        if self.run.id in commands.suspended:
+            error = Pause("The flow run was suspended; it goes on in another process.", state=Suspended())
         if isinstance(error, Pause) and error.state is not None:
             # the server has written that state; another process goes on from it
             self.struck, self.state, self.interrupt = True, error.state, strip(error)

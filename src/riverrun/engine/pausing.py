@@ -22,6 +22,7 @@ from riverrun.client.calls import flow_runs as calls
 from riverrun.client.calls.answers import OrchestrationResult
 from riverrun.client.talk import Talk, ask, nap
 from riverrun.context import FlowRunContext, TaskRunContext
+from riverrun.engine import commands
 from riverrun.logging import flow_run_logger, get_logger
 from riverrun.states import Paused, State, Suspended
 from riverrun.wire.runs import FlowRun
@@ -102,9 +103,16 @@ def suspend(wait_for_input: Any, flow_run_id: UUID | None, timeout: float | None
         key = key or _next_key(context)
     proposed: State[Any] = Suspended(timeout_seconds=timeout, pause_key=key or str(uuid4()))
     expected = _expect(wait_for_input, proposed)
-    result = yield from propose(flow_run_id, proposed)
-    state = _held(result, "suspended")
+    if run is not None:
+        commands.suspending.add(run.id)  # it leaves by itself; nobody need strike it
+    try:
+        result = yield from propose(flow_run_id, proposed)
+        state = _held(result, "suspended")
+    except BaseException:
+        commands.suspending.discard(flow_run_id)
+        raise
     if state.type is StateType.RUNNING:
+        commands.suspending.discard(flow_run_id)
         return None if run is None else (yield from _load(expected, run))
     if expected is not None:
         yield from expected[0]._save_talk(expected[1], flow_run_id)

@@ -36,11 +36,12 @@ class PresenceBody(Struct, Model, kw_only=True):
 
 
 class Presence(Struct, Model, kw_only=True):
-    """What a process has to know: which of its flow runs are to be cancelled, and which others have claimed."""
+    """What a process has to know: which of its flow runs are to be cancelled, were suspended, or others have claimed."""
 
     lease_seconds: float
     cancelling: list[UUID]
     fenced: list[UUID]
+    suspended: list[UUID] = []
 
 
 class JournalAnswer(Presence, kw_only=True):

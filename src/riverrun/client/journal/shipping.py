@@ -85,7 +85,7 @@ class _Listener:
     def hear(self, answer: "Presence") -> None:
         from riverrun.client import presence
 
-        presence.obey(answer.cancelling, answer.fenced)
+        presence.obey(answer.cancelling, answer.fenced, answer.suspended)
 
     def idle(self) -> None:
         from riverrun.client import presence

@@ -9,13 +9,15 @@ import sqlalchemy as sa
 from riverrun.base.errors import ConflictError
 from riverrun.server.db import tables as t
 from riverrun.server.db.units import Reader, Transaction
-from riverrun.wire.states import TYPE_CODES, StateType
+from riverrun.wire.states import TYPE_CODES, StateDetails, StateType
 
 #: how long a process counts as alive without a sign of life
 LEASE_SECONDS = 30.0
 LEASE = int(LEASE_SECONDS * 1_000_000)
 _WRITER = t.journal_writer.c
 _CANCELLING = TYPE_CODES[StateType.CANCELLING]
+_PAUSED = TYPE_CODES[StateType.PAUSED]
+_details = msgspec.json.Decoder(StateDetails, strict=False).decode
 
 
 def writer_key(transaction: Transaction, writer: UUID) -> int:
@@ -64,6 +66,18 @@ def cancelling(reader: Reader, key: int) -> list[UUID]:
     # as the partial index has it
     query = sa.select(run.id).where(run.writer_key == key, run.end_time.is_(None), run.state_type == _CANCELLING)
     return [row.id for row in reader.rows(query.order_by(run.key))]
+
+
+def suspended(reader: Reader, key: int) -> list[UUID]:
+    """The unfinished flow runs of a journal's process that were suspended: another process will go on with them."""
+    run, state = t.flow_run.c, t.flow_run_state.c
+    query = (
+        sa.select(run.id, state.details)
+        .join_from(t.flow_run, t.flow_run_state, sa.and_(state.run_key == run.key, state.seq == run.state_seq))
+        .where(run.writer_key == key, run.end_time.is_(None), run.state_type == _PAUSED)
+        .order_by(run.key)
+    )
+    return [row.id for row in reader.rows(query) if row.details and _details(row.details).pause_reschedule]
 
 
 def fenced(reader: Reader, key: int) -> list[UUID]:

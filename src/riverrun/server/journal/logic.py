@@ -15,7 +15,7 @@ from riverrun.server.claims import handover
 from riverrun.server.concurrency import slots
 from riverrun.server.db import tables as t
 from riverrun.server.db.units import Caller, Reader, Transaction
-from riverrun.server.ingest.claims import LEASE, LEASE_SECONDS, cancelling, fenced, renew, writer_key
+from riverrun.server.ingest.claims import LEASE, LEASE_SECONDS, cancelling, fenced, renew, suspended, writer_key
 from riverrun.server.ingest.settle import CLOSED, endings, next_seq_on, numbered, teller_of
 from riverrun.server.ingest.unit import Item, Unit, tells_of_gap
 from riverrun.server.ingest.units import adrive, cut
@@ -80,6 +80,7 @@ def _answer(transaction: Transaction, body: JournalBody) -> JournalAnswer:
         lease_seconds=LEASE_SECONDS,
         cancelling=cancelling(transaction, key),
         fenced=fenced(transaction, key),
+        suspended=suspended(transaction, key),
         next_seq=next_seq_on(transaction.connection, body.writer),
     )
 
@@ -111,7 +112,7 @@ async def presence(store: Store, caller: Caller, body: PresenceBody) -> Presence
         while True:
             said = await store.read(lambda reader: _news(reader, key), caller)
             left = until - loop.time()
-            if said.cancelling or said.fenced or left <= 0:
+            if said.cancelling or said.fenced or said.suspended or left <= 0:
                 return said
             await listener.wait(min(left, _LOOK_SECONDS))
 
@@ -123,4 +124,9 @@ def _alive(transaction: Transaction, writer: UUID) -> int:
 
 
 def _news(reader: Reader, key: int) -> Presence:
-    return Presence(lease_seconds=LEASE_SECONDS, cancelling=cancelling(reader, key), fenced=fenced(reader, key))
+    return Presence(
+        lease_seconds=LEASE_SECONDS,
+        cancelling=cancelling(reader, key),
+        fenced=fenced(reader, key),
+        suspended=suspended(reader, key),
+    )

@@ -91,7 +91,7 @@ def propose(
             copy_to_parent(transaction, run.row.parent_task_run_id, run.id, state)
         if state.type in (StateType.CRASHED, StateType.CANCELLED):
             slots.release_of_flow_run(transaction, run.key, run.id)
-        if state.type in TERMINAL_STATES or state.type is StateType.CANCELLING:
+        if state.type in TERMINAL_STATES or state.type in (StateType.CANCELLING, StateType.PAUSED):
             transaction.wake(f"writer:{run.row.writer_key}", "flow_runs_ended")
         handover.entered(transaction, run, before, propose)
     return result_of(decision, run.state), state is not None
