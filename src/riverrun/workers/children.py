@@ -204,6 +204,12 @@ class Child:
         if not self._ended.done():
             self._ended.set_result(status)
 
+    def bury(self) -> None:
+        """Let the system forget it. Until then others see its number taken, and leave what it has left behind to the worker."""
+        if self.pid:
+            with suppress(ChildProcessError):
+                os.waitpid(self.pid, os.WNOHANG)
+
     def give_up(self) -> None:
         """Wait no longer for an end that does not come."""
         self._end(None)
@@ -244,11 +250,14 @@ class Child:
 
 
 def _status_of(pid: int) -> int | None:
+    """How a child has ended, leaving it unburied; None if it has not, or is somebody else's."""
     try:
-        found, status = os.waitpid(pid, os.WNOHANG)
+        found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
-        return None  # another process has reaped it
-    return os.waitstatus_to_exitcode(status) if found else None
+        return None
+    if found is None or not found.si_pid:
+        return None
+    return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
 
 
 def is_alive(pid: int) -> bool:

@@ -27,6 +27,8 @@ from riverrun.base.config import settings
 from riverrun.base.errors import ObjectNotFound, RiverrunError
 from riverrun.client import journal
 from riverrun.client.calls.answers import ClaimedRun
+from riverrun.client.calls.flow_runs import read_flow_run
+from riverrun.client.http import send
 from riverrun.client.journal import shipping
 from riverrun.client.journal.batches import Refusal, dead_spools, post_batch, ship_spool
 from riverrun.client.journal.line import Line, LineError
@@ -137,7 +139,10 @@ class Crew:
                 starting = False
             assert charge.child is not None
             status = await self._watch(charge, spare)
-            await self._conclude(charge, status)
+            try:
+                await self._conclude(charge, status)
+            finally:
+                charge.child.bury()
             return status
         finally:
             if starting:
@@ -268,7 +273,7 @@ class Crew:
         pause = 0.2
         while True:
             try:
-                result = await asyncio.to_thread(lambda: hold(propose(charge.job.id, state)))
+                result = await asyncio.to_thread(_propose_end, charge.job.id, state)
             except ObjectNotFound:
                 return  # deleted
             except RiverrunError as error:
@@ -276,7 +281,7 @@ class Crew:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 10.0)
                 continue
-            if result.status == "ACCEPT":
+            if result:
                 self._logger.info("Flow run %r is %s: %s", charge.job.name, state.name, message.partition("\n")[0])
             return
 
@@ -367,6 +372,12 @@ class Crew:
         self._stable.close()
         if self._unshipped:
             await self._ship_left_behind()
+
+
+def _propose_end(run_id: UUID, state: State[Any]) -> bool:
+    """Propose a final state unless the run has one; whether it is the run's now."""
+    found = send(read_flow_run(run_id)).state
+    return (found is None or not found.is_final()) and hold(propose(run_id, state)).status == "ACCEPT"
 
 
 def _ship_spools(minded: set[bytes]) -> bool:
