@@ -52,6 +52,87 @@ def test_daily_times_fall_due_once_a_day_in_every_zone(zone_name: str) -> None:
                 assert before < wanted < wall
 
 
+EVERY_ZONE = sorted(zone for zone in available_timezones() if not zone.startswith("SystemV/") and zone != "localtime")
+#: fixed times, among them some that changes leave out or repeat
+TIMES = ((0, 0), (0, 30), (1, 0), (1, 30), (2, 0), (2, 30), (3, 0), (23, 30))
+
+
+def _offsets(zone: ZoneInfo) -> list[tuple[datetime, timedelta]]:
+    """The instants of two years at which a zone's offset changes, with the new one, found hour by hour and then by minutes."""
+    found: list[tuple[datetime, timedelta]] = [(YEARS[0], zone.utcoffset(YEARS[0].astimezone(zone)))]
+    instant = YEARS[0]
+    while instant <= YEARS[1] + timedelta(days=1):
+        after = instant + timedelta(hours=1)
+        if after.astimezone(zone).utcoffset() != found[-1][1]:
+            minute = instant
+            while minute.astimezone(zone).utcoffset() == found[-1][1]:
+                minute += timedelta(minutes=1)
+            found.append((minute, minute.astimezone(zone).utcoffset()))
+        instant = after
+    return found
+
+
+def _first_reached(wall: datetime, offsets: list[tuple[datetime, timedelta]]) -> datetime:
+    """The first instant whose wall clock shows `wall`, or more because that was left out."""
+    for n, (begin, offset) in enumerate(offsets):
+        end = offsets[n + 1][0] if n + 1 < len(offsets) else datetime.max.replace(tzinfo=UTC)
+        instant = max(begin, wall.replace(tzinfo=UTC) - offset) if n else wall.replace(tzinfo=UTC) - offset
+        if instant < end:
+            return instant
+    raise AssertionError
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("part", range(8))
+def test_two_years_of_every_zone_agree_with_an_independent_enumeration(part: int) -> None:
+    days = [YEARS[0].replace(tzinfo=None) + timedelta(days=n) for n in range(-1, 732)]
+    for zone_name in EVERY_ZONE[part::8]:
+        offsets = _offsets(ZoneInfo(zone_name))
+        for hour, minute in TIMES:
+            reached = {_first_reached(day.replace(hour=hour, minute=minute), offsets) for day in days}
+            expected = sorted(instant for instant in reached if YEARS[0] <= instant <= YEARS[1])
+            cron = Schedule(cron=f"{minute} {hour} * * *", timezone=zone_name)
+            assert schedules.instants(cron, *YEARS, 2000) == expected, (zone_name, hour, minute)
+            anchor = datetime(2020, 1, 1, hour, minute, tzinfo=ZoneInfo(zone_name))
+            daily = Schedule(interval=86400.0, anchor_date=anchor, timezone=zone_name)
+            assert schedules.instants(daily, *YEARS, 2000) == expected, (zone_name, hour, minute)
+        for begin, _ in offsets[1:5]:
+            first, last = begin - timedelta(hours=6), begin + timedelta(hours=6)
+            wanted = [
+                instant for instant, wall in _minutes_of(ZoneInfo(zone_name), first, last) if wall.minute % 20 == 0
+            ]
+            often = Schedule(cron="*/20 * * * *", timezone=zone_name)
+            assert schedules.instants(often, first, last, 100) == wanted, zone_name
+            # it begins anywhere, with the same outcome
+            for instant in wanted:
+                assert schedules.instants(often, instant, last, 1) == [instant]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "day", "notes"),
+    [
+        ({"cron": "30 2 * * *"}, "2026-03-29", ["goes from 02:00 to 03:00: 02:30 does not exist that day"]),
+        ({"cron": "30 2 * * *"}, "2026-10-25", ["02:30 comes twice that day, this is the first time"]),
+        ({"cron": "0 3 * * *"}, "2026-03-29", [None]),
+        ({"cron": "30 12 * * *"}, "2026-03-29", [None]),
+        ({"cron": "30 * * * *"}, "2026-10-25", [None] * 2 + ["first time", "second time"] + [None] * 20),
+        ({"rrule": "DTSTART:20200101T021500\nRRULE:FREQ=DAILY"}, "2026-03-29", ["02:15 does not exist"]),
+        ({"interval": 86400.0, "anchor_date": datetime(2026, 1, 1, 1, 15, tzinfo=UTC)}, "2026-03-29", ["02:15 does"]),
+        ({"interval": 86399.0, "anchor_date": datetime(2026, 3, 29, 1, tzinfo=UTC)}, "2026-03-29", [None]),
+    ],
+)
+def test_notes_tell_what_a_change_of_the_clock_does(schedule: dict, day: str, notes: list[str | None]) -> None:
+    zone = ZoneInfo("Europe/Berlin")
+    begin = datetime.fromisoformat(day).replace(tzinfo=zone).astimezone(UTC)
+    given = Schedule(**schedule, timezone="Europe/Berlin")
+    end = begin.astimezone(zone).replace(hour=23, minute=59).astimezone(UTC)
+    found = [schedules.note(given, instant) for instant in schedules.instants(given, begin, end, 50)]
+    assert len(found) >= len(notes)
+    for said, expected in zip(found, notes, strict=False):
+        assert (said is None) if expected is None else (said is not None and expected in said)
+
+
 @settings(deadline=None)
 @given(st.sampled_from(ZONES), st.sampled_from([15, 20, 30]))
 def test_what_repeats_within_the_day_falls_due_every_time(zone_name: str, step: int) -> None:
