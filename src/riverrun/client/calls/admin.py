@@ -3,13 +3,11 @@
 from typing import Any
 from uuid import UUID
 
-from riverrun.client.call import NO_BODY, Call, Id, at, delete, get, post
+from riverrun.client.call import NO_BODY, Call, at, delete, get
 from riverrun.wire.admin import (
     ServerDefaultResultStorage,
     ServerDefaultResultStorageUpdate,
 )
-from riverrun.wire.requests import SavedSearchesFilterBody
-from riverrun.wire.searches import SavedSearch
 
 
 def request(method: str, path: str, body: Any = NO_BODY, query: dict[str, Any] | None = None) -> Call[Any]:
@@ -41,12 +39,3 @@ def update_server_default_result_storage(default_result_storage_block_id: UUID) 
 
 def clear_server_default_result_storage() -> Call[None]:
     return delete(at("admin", "storage"))
-
-
-def read_saved_searches(limit: int | None = None, offset: int = 0) -> Call[list[SavedSearch]]:
-    body = SavedSearchesFilterBody(limit=limit, offset=offset)
-    return post(at("saved_searches", "filter"), body, list[SavedSearch])
-
-
-def delete_saved_search(search_id: Id) -> Call[None]:
-    return delete(at("saved_searches", search_id), noun=f"Saved search {search_id}:")

@@ -1,11 +1,9 @@
 """Calls about artifacts."""
 
-from riverrun.client.call import Call, Id, at, delete, get, patch, post
+from riverrun.client.call import Call, Id, at, delete, patch, post
 from riverrun.wire.artifacts import Artifact, ArtifactCollection, ArtifactCreate, ArtifactUpdate
 from riverrun.wire.requests import (
-    ArtifactsCountBody,
     ArtifactsFilterBody,
-    ArtifactsLatestCountBody,
     ArtifactsLatestFilterBody,
 )
 
@@ -18,14 +16,6 @@ def create_artifact(artifact: ArtifactCreate) -> Call[Artifact]:
     return post(at("artifacts", ""), artifact, Artifact)
 
 
-def read_artifact(artifact_id: Id) -> Call[Artifact]:
-    return get(at("artifacts", artifact_id), Artifact, noun=_noun(artifact_id))
-
-
-def read_latest_artifact(key: str) -> Call[Artifact | None]:
-    return get(at("artifacts", key, "latest"), Artifact, absent_is_none=True)
-
-
 def read_artifacts(body: ArtifactsFilterBody | None = None) -> Call[list[Artifact]]:
     return post(at("artifacts", "filter"), body or ArtifactsFilterBody(), list[Artifact])
 
@@ -33,14 +23,6 @@ def read_artifacts(body: ArtifactsFilterBody | None = None) -> Call[list[Artifac
 def read_latest_artifacts(body: ArtifactsLatestFilterBody | None = None) -> Call[list[ArtifactCollection]]:
     """The newest artifact of each key."""
     return post(at("artifacts", "latest", "filter"), body or ArtifactsLatestFilterBody(), list[ArtifactCollection])
-
-
-def count_artifacts(body: ArtifactsCountBody | None = None) -> Call[int]:
-    return post(at("artifacts", "count"), body or ArtifactsCountBody(), int)
-
-
-def count_latest_artifacts(body: ArtifactsLatestCountBody | None = None) -> Call[int]:
-    return post(at("artifacts", "latest", "count"), body or ArtifactsLatestCountBody(), int)
 
 
 def update_artifact(artifact_id: Id, artifact: ArtifactUpdate) -> Call[None]:

@@ -2,7 +2,7 @@
 
 from riverrun.client.call import Call, Id, at, delete, get, patch, post
 from riverrun.wire.automations import Automation, AutomationCreate, AutomationPartialUpdate, AutomationUpdate
-from riverrun.wire.requests import AutomationsCountBody, AutomationsFilterBody
+from riverrun.wire.requests import AutomationsFilterBody
 
 
 def _noun(automation_id: Id) -> str:
@@ -19,10 +19,6 @@ def read_automation(automation_id: Id) -> Call[Automation | None]:
 
 def read_automations(body: AutomationsFilterBody | None = None) -> Call[list[Automation]]:
     return post(at("automations", "filter"), body or AutomationsFilterBody(), list[Automation])
-
-
-def count_automations(body: AutomationsCountBody | None = None) -> Call[int]:
-    return post(at("automations", "count"), body or AutomationsCountBody(), int)
 
 
 def read_resource_related_automations(resource_id: str) -> Call[list[Automation]]:

@@ -12,7 +12,6 @@ from riverrun.wire.blocks import (
     BlockTypeUpdate,
 )
 from riverrun.wire.requests import (
-    BlockDocumentsCountBody,
     BlockDocumentsFilterBody,
     BlockSchemasFilterBody,
     BlockTypesFilterBody,
@@ -62,10 +61,6 @@ def read_block_schemas(body: BlockSchemasFilterBody | None = None) -> Call[list[
     return post(at("block_schemas", "filter"), body or BlockSchemasFilterBody(), list[BlockSchema])
 
 
-def delete_block_schema(block_schema_id: Id) -> Call[None]:
-    return delete(at("block_schemas", block_schema_id), noun=f"Block schema {block_schema_id}:")
-
-
 # -- documents ------------------------------------------------------------------------------------------------------------
 
 
@@ -92,10 +87,6 @@ def read_block_documents_by_type(block_type_slug: str, include_secrets: bool = T
     path = at("block_types", "slug", block_type_slug, "block_documents")
     query = {"include_secrets": include_secrets}
     return get(path, list[BlockDocument], query=query, noun=f"Block type {block_type_slug!r}:")
-
-
-def count_block_documents(body: BlockDocumentsCountBody | None = None) -> Call[int]:
-    return post(at("block_documents", "count"), body or BlockDocumentsCountBody(), int)
 
 
 def update_block_document(block_document_id: Id, block_document: BlockDocumentUpdate) -> Call[None]:

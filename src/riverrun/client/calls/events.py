@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from riverrun.client.call import Call, at, get, post
-from riverrun.wire.events import Event, EventCount, EventPage
-from riverrun.wire.requests import EventsCountByBody, EventsFilterBody
+from riverrun.wire.events import Event, EventPage
+from riverrun.wire.requests import EventsFilterBody
 
 
 def create_events(events: Iterable[Event]) -> Call[None]:
@@ -17,8 +17,3 @@ def read_events(body: EventsFilterBody | None = None) -> Call[EventPage]:
 
 def read_next_events(page_token: str) -> Call[EventPage]:
     return get(at("events", "filter", "next"), EventPage, query={"page-token": page_token})
-
-
-def count_events(countable: str, body: EventsCountByBody) -> Call[list[EventCount]]:
-    """Counts by `day`, `time`, `event` or `resource`."""
-    return post(at("events", "count-by", countable), body, list[EventCount])

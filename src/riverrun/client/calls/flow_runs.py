@@ -9,16 +9,12 @@ from riverrun.wire.flow_runs import (
     FlowRunCreate,
     FlowRunInput,
     FlowRunUpdate,
-    Graph,
-    HistoryResponse,
 )
 from riverrun.wire.requests import (
     FlowRunsCountBody,
     FlowRunsFilterBody,
-    FlowRunsHistoryBody,
     FlowRunsInputBody,
     FlowRunsInputFilterBody,
-    FlowRunsPaginateBody,
     FlowRunsResumeBody,
     FlowRunsSetStateBody,
 )
@@ -48,20 +44,8 @@ def read_flow_runs(body: FlowRunsFilterBody | None = None) -> Call[list[FlowRun]
     return post(at("flow_runs", "filter"), body or FlowRunsFilterBody(), list[FlowRun])
 
 
-def paginate_flow_runs(body: FlowRunsPaginateBody | None = None) -> Call[dict[str, Any]]:
-    return post(at("flow_runs", "paginate"), body or FlowRunsPaginateBody(), dict[str, Any])
-
-
 def count_flow_runs(body: FlowRunsCountBody | None = None) -> Call[int]:
     return post(at("flow_runs", "count"), body or FlowRunsCountBody(), int)
-
-
-def flow_run_history(body: FlowRunsHistoryBody) -> Call[list[HistoryResponse]]:
-    return post(at("flow_runs", "history"), body, list[HistoryResponse])
-
-
-def flow_run_graph(flow_run_id: Id) -> Call[Graph]:
-    return get(_run(flow_run_id, "graph-v2"), Graph, noun=_noun(flow_run_id))
 
 
 def update_flow_run(flow_run_id: Id, flow_run: FlowRunUpdate) -> Call[None]:

@@ -1,8 +1,8 @@
 """Calls about flows."""
 
-from riverrun.client.call import Call, Id, at, delete, get, patch, post
-from riverrun.wire.flow_runs import FlowCreate, FlowPaginationResponse, FlowUpdate
-from riverrun.wire.requests import FlowsCountBody, FlowsFilterBody, FlowsPaginateBody
+from riverrun.client.call import Call, Id, at, delete, get, post
+from riverrun.wire.flow_runs import FlowCreate
+from riverrun.wire.requests import FlowsFilterBody
 from riverrun.wire.runs import Flow
 
 
@@ -21,18 +21,6 @@ def read_flow_by_name(flow_name: str) -> Call[Flow]:
 
 def read_flows(body: FlowsFilterBody | None = None) -> Call[list[Flow]]:
     return post(at("flows", "filter"), body or FlowsFilterBody(), list[Flow])
-
-
-def paginate_flows(body: FlowsPaginateBody | None = None) -> Call[FlowPaginationResponse]:
-    return post(at("flows", "paginate"), body or FlowsPaginateBody(), FlowPaginationResponse)
-
-
-def count_flows(body: FlowsCountBody | None = None) -> Call[int]:
-    return post(at("flows", "count"), body or FlowsCountBody(), int)
-
-
-def update_flow(flow_id: Id, flow: FlowUpdate) -> Call[None]:
-    return patch(at("flows", flow_id), flow, noun=f"Flow {flow_id}:")
 
 
 def delete_flow(flow_id: Id) -> Call[None]:

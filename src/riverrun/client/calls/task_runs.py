@@ -4,19 +4,13 @@ from typing import Any
 
 from riverrun.client.call import Call, Id, at, delete, get, patch, post
 from riverrun.client.calls.answers import OrchestrationResult
-from riverrun.wire.filters import TaskWorkerFilter
-from riverrun.wire.flow_runs import HistoryResponse
 from riverrun.wire.requests import (
-    TaskRunsCountBody,
     TaskRunsFilterBody,
-    TaskRunsHistoryBody,
-    TaskRunsPaginateBody,
     TaskRunsSetStateBody,
-    TaskWorkersFilterBody,
 )
 from riverrun.wire.runs import TaskRun
 from riverrun.wire.states import BaseState
-from riverrun.wire.task_runs import TaskRunCreate, TaskRunUpdate, TaskWorkerResponse
+from riverrun.wire.task_runs import TaskRunCreate, TaskRunUpdate
 from riverrun.wire.transitions import StateCreate
 
 
@@ -37,18 +31,6 @@ def read_task_runs(body: TaskRunsFilterBody | None = None) -> Call[list[TaskRun]
     return post(at("task_runs", "filter"), body or TaskRunsFilterBody(), list[TaskRun])
 
 
-def paginate_task_runs(body: TaskRunsPaginateBody | None = None) -> Call[dict[str, Any]]:
-    return post(at("task_runs", "paginate"), body or TaskRunsPaginateBody(), dict[str, Any])
-
-
-def count_task_runs(body: TaskRunsCountBody | None = None) -> Call[int]:
-    return post(at("task_runs", "count"), body or TaskRunsCountBody(), int)
-
-
-def task_run_history(body: TaskRunsHistoryBody) -> Call[list[HistoryResponse]]:
-    return post(at("task_runs", "history"), body, list[HistoryResponse])
-
-
 def update_task_run(task_run_id: Id, task_run: TaskRunUpdate) -> Call[None]:
     return patch(at("task_runs", task_run_id), task_run, noun=_noun(task_run_id))
 
@@ -66,12 +48,3 @@ def set_task_run_state(task_run_id: Id, state: StateCreate, force: bool = False)
 def read_task_run_states(task_run_id: Id) -> Call[list[BaseState]]:
     """The states of the run, oldest first."""
     return get(at("task_run_states", ""), list[BaseState], query={"task_run_id": task_run_id})
-
-
-def read_task_run_state(state_id: Id) -> Call[BaseState]:
-    return get(at("task_run_states", state_id), BaseState, noun=f"State {state_id}:")
-
-
-def read_task_workers(filter: TaskWorkerFilter | None = None) -> Call[list[TaskWorkerResponse]]:
-    body = TaskWorkersFilterBody(task_worker_filter=filter)
-    return post(at("task_workers", "filter"), body, list[TaskWorkerResponse])

@@ -1,7 +1,7 @@
 """Calls about variables."""
 
 from riverrun.client.call import Call, at, delete, get, patch, post
-from riverrun.wire.requests import VariablesCountBody, VariablesFilterBody
+from riverrun.wire.requests import VariablesFilterBody
 from riverrun.wire.variables import Variable, VariableCreate, VariableUpdate
 
 
@@ -15,10 +15,6 @@ def read_variable(name: str) -> Call[Variable | None]:
 
 def read_variables(body: VariablesFilterBody | None = None) -> Call[list[Variable]]:
     return post(at("variables", "filter"), body or VariablesFilterBody(), list[Variable])
-
-
-def count_variables(body: VariablesCountBody | None = None) -> Call[int]:
-    return post(at("variables", "count"), body or VariablesCountBody(), int)
 
 
 def update_variable(name: str, variable: VariableUpdate) -> Call[None]:
