@@ -30,6 +30,11 @@ COMMANDS = {
         "Limit how much happens at once, or per second.",
     ),
     "event": ("riverrun.cli.event", "event", "Watch events, and emit them."),
+    "deploy": ("riverrun.cli.deploy", "deploy", "Deploy flows, as a riverrun.yaml or the command line says."),
+    "deployment": ("riverrun.cli.deployment", "deployment", "Look at deployments, run, pause and change them."),
+    "schedule": ("riverrun.cli.schedule", "schedule", "Say when deployments run."),
+    "work-pool": ("riverrun.cli.work_pool", "work_pool", "Make work pools, limit, pause and look at them."),
+    "work-queue": ("riverrun.cli.work_queue", "work_queue", "Make work queues, limit, pause and look at them."),
     "worker": ("riverrun.cli.worker", "worker", "Start workers, which run the flows of a work pool."),
     "server": ("riverrun.cli.server", "server", "Start, stop and look at a server; keep its database."),
     "api": ("riverrun.cli.api", "api", "Send any request to the API of a server."),
@@ -38,7 +43,20 @@ COMMANDS = {
     "version": ("riverrun.cli.version", "version", "Show the versions of riverrun and of what it stands on."),
 }
 #: commands of a few questions: a person wants to know at once that the server is away. Others wait for it as flows do.
-BRIEF = {"variable", "block", "artifact", "concurrency-limit", "global-concurrency-limit", "event", "api"}
+BRIEF = {
+    "variable",
+    "block",
+    "artifact",
+    "concurrency-limit",
+    "global-concurrency-limit",
+    "event",
+    "api",
+    "deploy",
+    "deployment",
+    "schedule",
+    "work-pool",
+    "work-queue",
+}
 ALIASES = {
     "flow-runs": "flow-run",
     "task-runs": "task-run",
@@ -50,6 +68,10 @@ ALIASES = {
     "concurrency-limits": "concurrency-limit",
     "gcl": "global-concurrency-limit",
     "events": "event",
+    "deployments": "deployment",
+    "schedules": "schedule",
+    "work-pools": "work-pool",
+    "work-queues": "work-queue",
 }
 
 

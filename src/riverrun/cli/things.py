@@ -53,3 +53,24 @@ def either(first: Any, second: Any, names: str) -> None:
     """Refuse unless exactly one of two ways to name a thing was used."""
     if (first is None) == (second is None):
         raise InputError(f"Give either {names}.")
+
+
+def parameters_of(pairs: Sequence[str], document: str | None, option: str = "--param") -> dict[str, Any]:
+    """The values of `NAME=VALUE`, over those of a JSON object (`-`: read from stdin)."""
+    import json
+    import sys
+
+    values: Any = {}
+    if document is not None:
+        try:
+            values = json.loads(sys.stdin.read() if document == "-" else document)
+        except ValueError as error:
+            raise InputError(f"--params is not a JSON object: {error}") from None
+        if not isinstance(values, dict):
+            raise InputError("--params is not a JSON object.")
+    for text in pairs:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise InputError(f"{option} {text!r} is not of the form NAME=VALUE.")
+        values[name] = as_value(value)
+    return dict(values)

@@ -1,5 +1,6 @@
 """`RunnerDeployment`: a deployment of a flow as it is to be, and how it is told to the server; `deploy` for several."""
 
+import inspect
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
@@ -193,6 +194,8 @@ class RunnerDeployment:
                 collision_strategy=str(limit.collision_strategy),  # type: ignore[arg-type] # one of its two values
                 grace_period_seconds=grace,
             )
+        if taken.get("enforce_parameter_schema", True):
+            _check_names(flow, taken.get("parameters") or {})
         schedules = collect(**{key: value for key, value in options.items() if key in _SCHEDULES})
         taken = {"description": flow.description, "version": flow.version, **taken}
         schema = flow.parameters.model_dump_for_openapi()
@@ -266,6 +269,16 @@ class RunnerDeployment:
 
     apply = talking(_talk)
     aapply = awaiting(_talk)
+
+
+def _check_names(flow: "Flow[..., Any]", parameters: dict[str, Any]) -> None:
+    known = inspect.signature(flow.fn).parameters.values()
+    names = [each.name for each in known]
+    unknown = sorted(parameters.keys() - set(names))
+    if unknown and not any(each.kind is inspect.Parameter.VAR_KEYWORD for each in known):
+        raise InputError(
+            f"Flow {flow.name!r} has no parameter {', '.join(map(repr, unknown))}. It has: {', '.join(names) or 'none'}."
+        )
 
 
 def _as_update(given: DeploymentScheduleCreate) -> DeploymentScheduleUpdate:

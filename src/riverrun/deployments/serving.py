@@ -43,21 +43,21 @@ def serve(
     """
     runner = _runner(deployments, pause_on_shutdown, limit)
     for each in deployments:
-        runner.add_deployment.sync(each)
+        runner.add_deployment(each, _sync=True)
     if print_starting_message:
         _tell(deployments)
-    runner.start.sync(webserver=webserver)
+    runner.start(webserver=webserver, _sync=True)
 
 
 def _runner(deployments: Sequence[RunnerDeployment], pause_on_shutdown: bool, limit: int | None) -> Any:
-    from importlib import import_module
+    from riverrun.runner import Runner
 
     if not deployments:
         raise InputError("There is nothing to serve: give deployments, as in serve(flow.to_deployment('name')).")
     for each in deployments:
         if not isinstance(each, RunnerDeployment):
             raise InputError(f"serve takes deployments, not {each!r}: use flow.to_deployment('name').")
-    return import_module("riverrun.runner").Runner(pause_on_shutdown=pause_on_shutdown, limit=limit)
+    return Runner(pause_on_shutdown=pause_on_shutdown, limit=limit)
 
 
 def _tell(deployments: Sequence[RunnerDeployment]) -> None:

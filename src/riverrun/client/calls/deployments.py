@@ -5,14 +5,17 @@ from datetime import datetime
 from riverrun.base.errors import InputError
 from riverrun.client.call import Call, Id, at, delete, get, patch, post
 from riverrun.wire.deployments import (
+    ComingInstants,
     DeploymentCreate,
     DeploymentFlowRunCreate,
     DeploymentPaginationResponse,
     DeploymentResponse,
+    DeploymentRollback,
     DeploymentSchedule,
     DeploymentScheduleCreate,
     DeploymentScheduleUpdate,
     DeploymentUpdate,
+    DeploymentVersion,
 )
 from riverrun.wire.requests import (
     DeploymentsCountBody,
@@ -121,3 +124,26 @@ def update_deployment_schedule(deployment_id: Id, schedule_id: Id, schedule: Dep
 
 def delete_deployment_schedule(deployment_id: Id, schedule_id: Id) -> Call[None]:
     return delete(_deployment(deployment_id, "schedules", schedule_id), noun=f"Schedule {schedule_id}:")
+
+
+def read_coming_instants(
+    deployment_id: Id, until: datetime | None = None, limit: int | None = None
+) -> Call[ComingInstants]:
+    """What the schedules of the deployment will do until then (a week ahead unless said)."""
+    query = {"until": None if until is None else until.isoformat(), "limit": limit}
+    return get(_deployment(deployment_id, "next"), ComingInstants, query=query, noun=_noun(deployment_id))
+
+
+# -- versions -------------------------------------------------------------------------------------------------------------
+
+
+def read_deployment_versions(deployment_id: Id, limit: int | None = None) -> Call[list[DeploymentVersion]]:
+    """What the deployment was, the newest first."""
+    path = _deployment(deployment_id, "versions")
+    return get(path, list[DeploymentVersion], query={"limit": limit}, noun=_noun(deployment_id))
+
+
+def roll_back_deployment(deployment_id: Id, version: int) -> Call[DeploymentResponse]:
+    """Make the deployment once more what it was in a former version."""
+    body = DeploymentRollback(version=version)
+    return post(_deployment(deployment_id, "rollback"), body, DeploymentResponse, noun=_noun(deployment_id))

@@ -1,7 +1,6 @@
 """Runs steps: fills in their templates, finds their functions, and says which one failed and why."""
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -130,11 +129,11 @@ def _own_name(name: str) -> str:
 def _install(packages: list[str], name: str) -> None:
     import subprocess
 
+    from riverrun.deployments.steps.utility import installer
+
     if any(package.startswith("-") for package in packages):
         raise InputError(f"The step {name!r} requires {packages}: these are no names of packages.")
-    done = subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", *packages], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([*installer(), "--quiet", *packages], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise StepExecutionError(
             f"The step {name!r} needs {', '.join(packages)}, which could not be installed: {done.stderr.strip()[-1000:]}"

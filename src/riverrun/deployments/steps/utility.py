@@ -47,9 +47,18 @@ def pip_install_requirements(
     path = Path(directory or ".") / requirements_file
     if not path.is_file():
         raise InputError(f"There is no file {str(path.resolve())!r} of requirements.")
-    command = [sys.executable, "-m", "pip", "install", "-r", requirements_file]
-    out, err = _run(command, directory, dict(os.environ), stream=stream_output)
+    out, err = _run([*installer(), "-r", requirements_file], directory, dict(os.environ), stream=stream_output)
     return {"stdout": out.strip(), "stderr": err.strip()}
+
+
+def installer() -> list[str]:
+    """The command that installs packages for this Python: pip, or uv where there is none."""
+    from importlib.util import find_spec
+    from shutil import which
+
+    if find_spec("pip") is None and which("uv"):
+        return ["uv", "pip", "install", "--python", sys.executable]
+    return [sys.executable, "-m", "pip", "install"]
 
 
 def _run(words: Sequence[str], directory: str | None, env: dict[str, str], *, stream: bool) -> tuple[str, str]:
