@@ -1,9 +1,11 @@
 """Instants of schedules: the rules at changes of the clock over all IANA zones, and what is refused."""
 
+import time
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
+from dateutil.rrule import rrulestr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -95,7 +97,7 @@ def test_two_years_of_every_zone_agree_with_an_independent_enumeration(part: int
             cron = Schedule(cron=f"{minute} {hour} * * *", timezone=zone_name)
             assert schedules.instants(cron, *YEARS, 2000) == expected, (zone_name, hour, minute)
             anchor = datetime(2020, 1, 1, hour, minute, tzinfo=ZoneInfo(zone_name))
-            daily = Schedule(interval=86400.0, anchor_date=anchor, timezone=zone_name)
+            daily = Schedule(seconds=86400.0, anchor_date=anchor, timezone=zone_name)
             assert schedules.instants(daily, *YEARS, 2000) == expected, (zone_name, hour, minute)
         for begin, _ in offsets[1:5]:
             first, last = begin - timedelta(hours=6), begin + timedelta(hours=6)
@@ -118,8 +120,8 @@ def test_two_years_of_every_zone_agree_with_an_independent_enumeration(part: int
         ({"cron": "30 12 * * *"}, "2026-03-29", [None]),
         ({"cron": "30 * * * *"}, "2026-10-25", [None] * 2 + ["first time", "second time"] + [None] * 20),
         ({"rrule": "DTSTART:20200101T021500\nRRULE:FREQ=DAILY"}, "2026-03-29", ["02:15 does not exist"]),
-        ({"interval": 86400.0, "anchor_date": datetime(2026, 1, 1, 1, 15, tzinfo=UTC)}, "2026-03-29", ["02:15 does"]),
-        ({"interval": 86399.0, "anchor_date": datetime(2026, 3, 29, 1, tzinfo=UTC)}, "2026-03-29", [None]),
+        ({"seconds": 86400.0, "anchor_date": datetime(2026, 1, 1, 1, 15, tzinfo=UTC)}, "2026-03-29", ["02:15 does"]),
+        ({"seconds": 86399.0, "anchor_date": datetime(2026, 3, 29, 1, tzinfo=UTC)}, "2026-03-29", [None]),
     ],
 )
 def test_notes_tell_what_a_change_of_the_clock_does(schedule: dict, day: str, notes: list[str | None]) -> None:
@@ -150,9 +152,9 @@ def test_what_repeats_within_the_day_falls_due_every_time(zone_name: str, step: 
 
 def test_days_keep_the_wall_clock_and_hours_do_not() -> None:
     anchor = datetime(2026, 1, 1, 8, tzinfo=ZoneInfo("Europe/Berlin"))
-    daily = _instants("2026-03-28", 3, interval=86400.0, anchor_date=anchor, timezone="Europe/Berlin")
+    daily = _instants("2026-03-28", 3, seconds=86400.0, anchor_date=anchor, timezone="Europe/Berlin")
     assert daily == ["03-28T07:00", "03-29T06:00", "03-30T06:00"]
-    half = _instants("2026-03-28T12:00", 4, interval=43200.0, anchor_date=anchor, timezone="Europe/Berlin")
+    half = _instants("2026-03-28T12:00", 4, seconds=43200.0, anchor_date=anchor, timezone="Europe/Berlin")
     assert half == ["03-28T19:00", "03-29T07:00", "03-29T19:00", "03-30T07:00"]
     hourly = _instants("2026-10-24T23:30", 3, rrule="FREQ=HOURLY", timezone="Europe/Berlin")
     assert hourly == ["10-25T00:00", "10-25T01:00", "10-25T02:00"]
@@ -178,6 +180,35 @@ def test_rules_far_from_their_start_are_quick_and_end() -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "FREQ=HOURLY;INTERVAL=5;BYDAY=MO,FR",
+        "FREQ=MINUTELY;INTERVAL=7;BYMONTH=3;BYHOUR=9,17",
+        "FREQ=SECONDLY;INTERVAL=4000;BYMONTHDAY=-1,15",
+        "FREQ=HOURLY;BYMINUTE=5,50;BYWEEKNO=7;UNTIL=20260301T000000",
+        "FREQ=HOURLY;INTERVAL=11;BYYEARDAY=50,60",
+    ],
+)
+def test_rules_within_chosen_days_are_those_of_the_library(text: str) -> None:
+    begin, end = datetime(2026, 1, 10, tzinfo=UTC), datetime(2026, 12, 20, tzinfo=UTC)
+    rule = rrulestr(text, dtstart=datetime(2026, 1, 1, 3, 20))
+    expected = [
+        naive.replace(tzinfo=UTC)
+        for naive in rule.between(begin.replace(tzinfo=None), end.replace(tzinfo=None), inc=True)
+    ]
+    schedule = Schedule(rrule=f"DTSTART:20260101T032000\nRRULE:{text}")
+    assert expected
+    assert schedules.instants(schedule, begin, end, 100_000) == expected
+
+
+def test_rules_of_seconds_in_few_days_are_quick() -> None:
+    began = time.process_time()
+    found = _instants("2026-02-01", 3, rrule="DTSTART:20260101T000000\nRRULE:FREQ=SECONDLY;BYMONTH=1;BYMONTHDAY=1")
+    assert found == ["01-01T00:00"] * 3
+    assert time.process_time() - began < 1  # the library takes a minute
+
+
+@pytest.mark.parametrize(
     ("field", "schedule"),
     [
         ("cron", {"cron": "x"}),
@@ -191,9 +222,9 @@ def test_rules_far_from_their_start_are_quick_and_end() -> None:
         ("rrule", {"rrule": "DTSTART:00010101T000000\nRRULE:FREQ=DAILY"}),
         ("rrule", {"rrule": "FREQ=DAILY;" + "X" * 7000}),
         ("timezone", {"cron": "* * * * *", "timezone": "Mars/Olympus"}),
-        ("timezone", {"interval": 60.0, "timezone": "../../etc/passwd"}),
-        ("interval", {"interval": 1e-9}),
-        ("anchor_date", {"interval": 60.0, "anchor_date": datetime(1, 1, 1, tzinfo=UTC)}),
+        ("timezone", {"seconds": 60.0, "timezone": "../../etc/passwd"}),
+        ("interval", {"seconds": 1e-9}),
+        ("anchor_date", {"seconds": 60.0, "anchor_date": datetime(1, 1, 1, tzinfo=UTC)}),
     ],
 )
 def test_what_cannot_be_is_refused_with_the_field(field: str, schedule: dict) -> None:

@@ -30,6 +30,8 @@ _LONGEST_CHANGE = timedelta(hours=3)
 ANCHOR = datetime(2020, 1, 1, tzinfo=UTC)
 #: instants lie within these
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+#: of recurrence rules: those that choose days
+_DAY_FILTERS = ("bymonth", "bymonthday", "byyearday", "byeaster", "byweekno", "byweekday")
 MAX_RULE = 6500
 MAX_COUNT = 100_000
 _MACROS = {
@@ -68,7 +70,7 @@ def instants(schedule: Schedule, start: datetime, until: datetime, limit: int) -
     if start > until or limit <= 0:
         return []
     zone = zone_of(schedule)
-    if isinstance(schedule.interval, int | float):
+    if isinstance(schedule.seconds, int | float):
         stream = _interval(schedule, zone, start)
     elif isinstance(schedule.cron, str):
         stream = _cron(schedule, zone, start)
@@ -102,7 +104,7 @@ def note(schedule: Schedule, instant: datetime) -> str | None:
 
 def _wanted(schedule: Schedule, zone: tzinfo, first: datetime, until: datetime) -> datetime | None:
     """The first wall-clock time from `first` to before `until` that a schedule asks for."""
-    if isinstance(schedule.interval, int | float):
+    if isinstance(schedule.seconds, int | float):
         step, anchor = _anchored(schedule, zone)
         if step < _DAY:
             return None
@@ -167,7 +169,7 @@ def at(naive: datetime, zone: tzinfo, fold: int = 0) -> datetime:
 
 def _anchored(schedule: Schedule, zone: tzinfo) -> tuple[timedelta, datetime]:
     """The length of the interval and where it starts."""
-    step = timedelta(seconds=float(schedule.interval))  # type: ignore[arg-type]  # the caller has looked
+    step = timedelta(seconds=float(schedule.seconds))  # type: ignore[arg-type]  # the caller has looked
     if step <= timedelta(0):
         raise ScheduleError("interval", "An interval is at least a microsecond.")
     anchor = schedule.anchor_date if isinstance(schedule.anchor_date, datetime) else ANCHOR
@@ -261,12 +263,30 @@ def _advanced(rule: Any, naive: datetime) -> Any:
     return rule.replace(dtstart=rule._dtstart + (naive - rule._dtstart) // step * step)
 
 
+def _by_days(rule: Any, early: datetime) -> Iterator[datetime]:
+    """What comes after `early` of a rule within days, gone through by days: the library would look at every second of a year to
+    find that none of them lies in December.
+    """
+    within = rule.replace(**dict.fromkeys(_DAY_FILTERS))
+    start = max(early, rule._dtstart)
+    midnight = start.replace(hour=0, minute=0, second=0, microsecond=0)
+    for day in rule.replace(freq=dateutil_rrule.DAILY, interval=1, dtstart=midnight, byhour=0, byminute=0, bysecond=0):
+        begin = max(day, start)
+        for naive in _advanced(within, begin):
+            if naive >= day + _DAY:
+                break
+            if naive >= begin:
+                yield naive
+
+
 def _rrule(schedule: Schedule, zone: tzinfo, start: datetime) -> Iterator[datetime]:
     rule = _rule(str(schedule.rrule))
     early = (start - _LONGEST_CHANGE).astimezone(zone).replace(tzinfo=None)
     if isinstance(rule, dateutil_rrule.rruleset):
         rule._rrule = [_advanced(part, early) for part in rule._rrule]
         rule._exrule = [_advanced(part, early) for part in rule._exrule]
+    elif rule._freq >= dateutil_rrule.HOURLY and rule._count is None and not rule._bysetpos:
+        return _twice(_by_days(rule, early), zone)
     else:
         rule = _advanced(rule, early)
     if all(part._freq < dateutil_rrule.HOURLY for part in _parts(rule)):
