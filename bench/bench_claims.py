@@ -14,7 +14,7 @@ from typing import Any
 
 from bench import harness
 from bench.harness import Figure, Options
-from bench.servers import server
+from bench.servers import Server, server
 
 WAITING = 100_000
 
@@ -80,17 +80,20 @@ class Client:
         return [one["flow_run"]["id"] for one in self.post(f"/work_pools/{pool}/claim", **body)["claims"]]
 
 
-def measure(url: str, base: str, claims: int) -> dict[str, list[float]]:
-    """Seconds of single claims, and from the end of a run to the answer of the claim that waits for its slot."""
+def measure(url: str, served: Server, claims: int) -> dict[str, list[float]]:
+    """Seconds of single claims, with the server's own share of them (CPU), and from the end of a run to the answer of the claim
+    that waits for its slot."""
+    base = served.api.removesuffix("/api")
     client = Client(base)
     client.run(client.deploy("many"))
     fill(url, "many", WAITING)
     client.claim("many", limit=10)
-    taken = []
+    taken, cpu = [], served.cpu_seconds()
     for _ in range(claims):
         started = time.perf_counter()
         assert client.claim("many")
         taken.append(time.perf_counter() - started)
+    own = (served.cpu_seconds() - cpu) / claims
     handed: dict[str, list[float]] = {"deployment": [], "queue": []}
     for what, times in handed.items():
         one = client.deploy(what, **({"concurrency_limit": 1} if what == "deployment" else {}))
@@ -110,7 +113,7 @@ def measure(url: str, base: str, claims: int) -> dict[str, list[float]]:
                 ended = time.perf_counter()
                 (holder,), got = waiting.result()
                 times.append(got - ended)
-    return {"claim": taken, **handed}
+    return {"claim": taken, "cpu": [own], **handed}
 
 
 def _percentile(values: list[float], share: float) -> float:
@@ -119,9 +122,10 @@ def _percentile(values: list[float], share: float) -> float:
 
 def _figures(name: str, url: str, options: Options) -> Iterator[Figure]:
     with server("riverrun", options, url) as served:
-        found = measure(url, served.api.removesuffix("/api"), 100 if options.quick else 500)
+        found = measure(url, served, 100 if options.quick else 500)
     claims, slots = found["claim"], found["deployment"] + found["queue"]
-    middle = f"p50 {statistics.median(claims) * 1e3:.1f} ms, worst {max(claims) * 1e3:.1f} ms"
+    own = f"CPU of the server {found['cpu'][0] * 1e3:.1f} ms each"
+    middle = f"p50 {statistics.median(claims) * 1e3:.1f} ms, worst {max(claims) * 1e3:.1f} ms, {own}"
     yield Figure(
         f"a claim, {WAITING:,} runs waiting, {name}, p95", _percentile(claims, 0.95) * 1e3, "ms", 10, note=middle
     )

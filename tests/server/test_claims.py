@@ -1,9 +1,11 @@
 """Claims: who asks gets what is due, in order, within the limits, and nobody else gets it."""
 
+import copy
 import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from uuid import UUID, uuid4
 
 import httpx
@@ -11,6 +13,7 @@ import msgspec
 import pytest
 
 from riverrun.base.ids import uuid7
+from riverrun.server.serve import in_thread
 from riverrun.wire.journal import FLOW_RUN, StateRecord, encode
 from riverrun.wire.states import TYPE_CODES, StateType
 from tests.server.claiming import Place
@@ -204,22 +207,42 @@ def test_who_claims_is_online_and_makes_ready(place: Place) -> None:
     assert place.ids() == [run]
 
 
-def test_a_hundred_runs_for_competing_claimers_go_once_each(place: Place) -> None:
-    runs = {place.run() for _ in range(100)}
+def _claim_all(places: list[Place], claimers: int = 8) -> list[str]:
+    """What competing claimers got, until there was nothing left."""
     got: list[str] = []
     lock = threading.Lock()
 
     def work(number: int) -> None:
-        while True:
-            mine = place.ids(limit=1 + number % 3, wait=1)
-            if not mine:
-                return
+        place = places[number % len(places)]
+        while mine := place.ids(limit=1 + number % 3, wait=1):
             with lock:
                 got.extend(mine)
 
-    with ThreadPoolExecutor(8) as threads:
-        list(threads.map(work, range(8)))
-    assert Counter(got) == Counter(runs)
+    with ThreadPoolExecutor(claimers) as threads:
+        list(threads.map(work, range(claimers)))
+    return got
+
+
+def test_a_hundred_runs_for_competing_claimers_go_once_each(place: Place) -> None:
+    runs = {place.run() for _ in range(100)}
+    assert Counter(_claim_all([place])) == Counter(runs)
+
+
+def test_replicas_hand_out_each_run_once_and_keep_limits(fresh_store_url: str) -> None:
+    if fresh_store_url.startswith("sqlite"):
+        pytest.skip("a SQLite store has one server")
+    with ExitStack() as stack:
+        bases = [stack.enter_context(in_thread(fresh_store_url)) for _ in range(2)]
+        clients = [stack.enter_context(httpx.Client(base_url=f"{base}/api", timeout=20)) for base in bases]
+        first = Place(clients[0])
+        second = copy.copy(first)
+        second.api = clients[1]
+        runs = {first.run() for _ in range(60)}
+        clients[0].patch(f"/work_pools/{first.pool}", json={"concurrency_limit": 40})
+        got = _claim_all([first, second])
+        assert (len(got), len(set(got))) == (40, 40)
+        clients[0].patch(f"/work_pools/{first.pool}", json={"concurrency_limit": None})
+        assert Counter([*got, *_claim_all([first, second])]) == Counter(runs)
 
 
 def test_one_id_handed_out_fifty_times_begins_once(place: Place) -> None:

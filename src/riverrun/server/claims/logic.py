@@ -60,28 +60,38 @@ class Taken(Struct):
 
 async def claim(store: Store, caller: Caller, body: ClaimBody, source: Source) -> Claims:
     """Take what is due, or wait for it. Raises ObjectNotFound for a pool or queue that is not there."""
-    await store.read(source.prepare, caller)
     loop = asyncio.get_running_loop()
     until = loop.time() + body.wait
-    first = True
-    while True:
+    take_some = partial(take, body=body, source=source)
+    look = await store.read(partial(_first_look, body=body, source=source), caller)
+    taken: list[Taken] = []
+    if look.unseen:
+        await store.write(partial(source.seen, worker=body.worker, name=body.name), caller)
+    if look.ready or look.crowded:
+        taken = await store.write(take_some, caller)
+    while not taken and until > loop.time():
         topics = source.topics()
         with store.hub.listen(*topics) as listener:
-            while source.topics() == topics:
+            # as long as there are no queues to listen to that are new
+            while not taken and source.topics() == topics:
                 look = await store.read(partial(_look, body=body, source=source), caller)
                 if look.unseen:
                     await store.write(partial(source.seen, worker=body.worker, name=body.name), caller)
-                if look.ready or (look.crowded and first):
-                    taken = await store.write(partial(take, body=body, source=source), caller)
-                    if taken:
-                        return await store.read(partial(answers, taken=taken), caller)
-                first = False
+                if look.ready and (taken := await store.write(take_some, caller)):
+                    break
                 left = until - loop.time()
                 if left <= 0:
-                    return Claims(claims=[], lease_seconds=attempts.LEASE_SECONDS)
-                if source.topics() == topics:  # else there are queues to listen to that are new
-                    pause = _AGAIN_SECONDS if look.ready else _pause(look)
-                    await listener.wait(min(left, pause))
+                    break
+                if source.topics() == topics:
+                    await listener.wait(min(left, _AGAIN_SECONDS if look.ready else _pause(look)))
+    if not taken:
+        return Claims(claims=[], lease_seconds=attempts.LEASE_SECONDS)
+    return await store.read(partial(answers, taken=taken), caller)
+
+
+def _first_look(reader: Reader, body: ClaimBody, source: Source) -> Look:
+    source.prepare(reader)
+    return _look(reader, body, source)
 
 
 def _pause(look: Look) -> float:

@@ -82,10 +82,9 @@ def renew(transaction: Transaction, lease_id: UUID, seconds: float) -> bool:
     return transaction.execute(renewed, {"clock": now}).rowcount > 0
 
 
-def keep(transaction: Transaction, flow_run_id: UUID) -> None:
-    """Hold what a flow run has until it ends: its process has a lease of its own, with which the run ends too."""
-    mine = (slot.c.holder_id == flow_run_id, slot.c.holder_type == "flow_run")
-    transaction.execute(sa.update(slot).where(*mine).values(lease_until=None))
+def keep(transaction: Transaction, lease_id: UUID) -> None:
+    """Hold a lease until it is given back: its holder's process has a lease of its own, with which the holder ends too."""
+    transaction.execute(sa.update(slot).where(slot.c.lease_id == lease_id).values(lease_until=None))
 
 
 def release(transaction: Transaction, lease_id: UUID) -> bool:

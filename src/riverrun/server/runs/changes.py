@@ -91,7 +91,9 @@ def begin(
     if written or repeated:
         key = claim(transaction, run.key, run.row.writer_key, writer)
         transaction.execute(sa.update(t.flow_run).where(t.flow_run.c.key == run.key).values(writer_key=key))
-        slots.keep(transaction, run.id)
+        lease = None if run.state is None else run.state.state_details.deployment_concurrency_lease_id
+        if lease is not None:
+            slots.keep(transaction, lease)
     return result, written
 
 
