@@ -94,23 +94,26 @@ def event_row(event: ReceivedEvent, workspace: int, now: int) -> dict[str, Any]:
 
 def end(reader: Reader) -> Cursor:
     """The place after everything that can be read now."""
-    query = sa.select(_OUTBOX.xid, _OUTBOX.key).order_by(_OUTBOX.xid.desc(), _OUTBOX.key.desc()).limit(1)
+    query = sa.select(_OUTBOX.xid, _OUTBOX.key).order_by(*(column.desc() for column in _order(reader))).limit(1)
     row = reader.row(_settled(reader, query))
     return Cursor() if row is None else Cursor(row.xid, row.key)
 
 
 def read(reader: Reader, cursor: Cursor, limit: int = 100) -> Batch:
     """The entries of at most `limit` commits after the cursor, in order."""
-    query = (
-        sa.select(t.outbox)
-        .where(sa.or_(_OUTBOX.xid > cursor.xid, sa.and_(_OUTBOX.xid == cursor.xid, _OUTBOX.key > cursor.key)))
-        .order_by(_OUTBOX.xid, _OUTBOX.key)
-        .limit(limit)
-    )
+    after = _OUTBOX.key > cursor.key
+    if not reader.is_sqlite:
+        after = sa.or_(_OUTBOX.xid > cursor.xid, sa.and_(_OUTBOX.xid == cursor.xid, after))
+    query = sa.select(t.outbox).where(after).order_by(*_order(reader)).limit(limit)
     rows = reader.rows(_settled(reader, query))
     entries = [(row.workspace_id, row.created, entry) for row in rows for entry in _decode(row.body)]
     last = Cursor(rows[-1].xid, rows[-1].key) if rows else cursor
     return Batch(entries=entries, cursor=last)
+
+
+def _order(reader: Reader) -> tuple[sa.ColumnElement[Any], ...]:
+    """By what entries are in the order of their commits: SQLite's numbers of transactions are all 0."""
+    return (_OUTBOX.key,) if reader.is_sqlite else (_OUTBOX.xid, _OUTBOX.key)
 
 
 def _settled(reader: Reader, query: sa.Select[Any]) -> sa.Select[Any]:

@@ -209,6 +209,8 @@ def _config() -> uvicorn.Config:
         access_log=False,
         server_header=False,
         ws_max_size=MAX_BYTES,
+        # frames are small and come from near by: packing them takes longer than sending them
+        ws_per_message_deflate=False,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )

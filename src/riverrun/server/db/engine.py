@@ -4,6 +4,7 @@ SQLite: WAL with synchronous=FULL, one writing process (`lock`), readers on conn
 PostgreSQL: psycopg 3. Nothing here knows tables; `schema.py` brings them up to date.
 """
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,7 @@ _POSTGRES_READERS = 8
 _MORE_READERS = 12
 #: pages given back after a deletion: 16 MiB, some ten milliseconds of the writer
 _VACUUM_PAGES = 4096
+_BEGIN = "BEGIN IMMEDIATE"
 
 
 class Database:
@@ -56,7 +58,7 @@ class Database:
             "sqlite://", creator=lambda: sqlite.connect_writer(path), poolclass=QueuePool, pool_size=1, max_overflow=0
         )
         # the driver is in autocommit mode; a transaction takes the write lock when it begins, so it cannot fail later
-        event.listen(self.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+        event.listen(self.engine, "begin", _begin_immediate)
         self.readers = sa.create_engine(
             "sqlite://",
             creator=lambda: sqlite.connect_reader(path),
@@ -132,6 +134,14 @@ class Database:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _begin_immediate(connection: sa.Connection) -> None:
+    raw: Any = connection.connection.dbapi_connection
+    try:
+        raw.execute(_BEGIN)  # SQLAlchemy's own way takes longer than the small transactions themselves
+    except sqlite3.Error as error:
+        raise sa.exc.DBAPIError.instance(_BEGIN, None, error, sqlite3.Error, dialect=connection.dialect) from error
 
 
 def _limit(connection: Any, _: object) -> None:

@@ -19,12 +19,13 @@ from riverrun.server.db.tables import outbox
 from riverrun.server.db.watch import SECONDS, TookTooLongError, Watchdog, was_ended
 
 _encode = msgspec.msgpack.Encoder().encode
-_OUTBOX_ROW: dict[str, Any] = {name: sa.bindparam(name) for name in ("created", "workspace_id", "body")}
-_XID = sa.cast(sa.cast(sa.func.pg_current_xact_id(), sa.Text), sa.BigInteger)
-#: by whether the store is SQLite, whose commits are in the order of keys
+#: by whether the store is SQLite, whose commits are in the order of keys; on the driver's cursor, as every change comes by here
 _INSERT_OUTBOX = {
-    True: sa.insert(outbox).values(**_OUTBOX_ROW, xid=sa.literal_column("0")),
-    False: sa.insert(outbox).values(**_OUTBOX_ROW, xid=_XID),
+    True: f"INSERT INTO {outbox.name} (created, workspace_id, body, xid) VALUES (?, ?, ?, 0)",
+    False: (
+        f"INSERT INTO {outbox.name} (created, workspace_id, body, xid)"
+        " VALUES (%s, %s, %s, pg_current_xact_id()::text::bigint)"
+    ),
 }
 #: topic that wakes who reads the outbox
 OUTBOX = "outbox"
@@ -129,6 +130,5 @@ class Transaction(Reader):
         """Write the outbox's row; called by whoever commits."""
         if self._announced:
             body = _encode(self._announced)
-            values = {"created": self.now, "workspace_id": self.workspace, "body": body}
-            self.connection.execute(_INSERT_OUTBOX[self.is_sqlite], values)
+            self.cursor.execute(_INSERT_OUTBOX[self.is_sqlite], (self.now, self.workspace, body))
             self.topics.add(OUTBOX)

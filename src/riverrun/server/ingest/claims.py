@@ -17,20 +17,56 @@ LEASE = int(LEASE_SECONDS * 1_000_000)
 _WRITER = t.journal_writer.c
 _CANCELLING = TYPE_CODES[StateType.CANCELLING]
 _PAUSED = TYPE_CODES[StateType.PAUSED]
+#: what every request of a journal asks, made once
+_KEY = (
+    sa.select(_WRITER.key)
+    .where(_WRITER.id == sa.bindparam("writer"), _WRITER.workspace_id == sa.bindparam("workspace"))
+    .with_for_update()
+)
+_CANCELLED = (
+    sa.select(t.flow_run.c.id)
+    # as the partial index has it
+    .where(
+        t.flow_run.c.writer_key == sa.bindparam("writer_key"),
+        t.flow_run.c.end_time.is_(None),
+        t.flow_run.c.state_type == _CANCELLING,
+    )
+    .order_by(t.flow_run.c.key)
+)
+_SUSPENDED = (
+    sa.select(t.flow_run.c.id, t.flow_run_state.c.details)
+    .join_from(
+        t.flow_run,
+        t.flow_run_state,
+        sa.and_(t.flow_run_state.c.run_key == t.flow_run.c.key, t.flow_run_state.c.seq == t.flow_run.c.state_seq),
+    )
+    .where(
+        t.flow_run.c.writer_key == sa.bindparam("writer_key"),
+        t.flow_run.c.end_time.is_(None),
+        t.flow_run.c.state_type == _PAUSED,
+    )
+    .order_by(t.flow_run.c.key)
+)
+_FENCED = (
+    sa.select(t.flow_run.c.id)
+    .join_from(t.run_fence, t.flow_run, t.flow_run.c.key == t.run_fence.c.run_key)
+    .where(t.run_fence.c.writer_key == sa.bindparam("writer_key"))
+    .order_by(t.run_fence.c.key)
+)
 _details = msgspec.json.Decoder(StateDetails, strict=False).decode
 
 
 def writer_key(transaction: Transaction, writer: UUID) -> int:
     """The key of a journal, locked; its row is made when the store has never heard of it."""
-    query = sa.select(_WRITER.key).where(_WRITER.id == writer, _WRITER.workspace_id == transaction.workspace)
-    found: int | None = transaction.scalar(query.with_for_update())
+    values = {"writer": writer, "workspace": transaction.workspace}
+    found: int | None = transaction.scalar(_KEY, values)
     if found is not None:
         return found
     now = transaction.now
     columns = ("next_seq", "first_seen", "last_seen", "workspace_id", "id")
     row = (1, now, now, transaction.workspace, transaction.verbs.id_in(writer.bytes))
     transaction.verbs.insert_missing(transaction.cursor, t.journal_writer, columns, [row])
-    made: int | None = transaction.scalar(query)
+    made: int | None = transaction.scalar(_KEY, values)
     if made is None:
         raise ConflictError(f"The journal {writer} belongs to somebody else.")
     return made
@@ -57,35 +93,20 @@ def renew(transaction: Transaction, key: int, process: Any = None) -> None:
     values: dict[str, Any] = {"lease_until": transaction.now + LEASE, "last_seen": transaction.now}
     if process is not None:
         values["process"] = msgspec.json.encode(process).decode()
-    transaction.execute(sa.update(t.journal_writer).where(_WRITER.key == key).values(**values))
+    transaction.verbs.update(transaction.cursor, t.journal_writer, tuple(values), [(*values.values(), key)])
 
 
 def cancelling(reader: Reader, key: int) -> list[UUID]:
     """The flow runs of a journal's process that are to be cancelled."""
-    run = t.flow_run.c
-    # as the partial index has it
-    query = sa.select(run.id).where(run.writer_key == key, run.end_time.is_(None), run.state_type == _CANCELLING)
-    return [row.id for row in reader.rows(query.order_by(run.key))]
+    return [row.id for row in reader.rows(_CANCELLED, {"writer_key": key})]
 
 
 def suspended(reader: Reader, key: int) -> list[UUID]:
     """The unfinished flow runs of a journal's process that were suspended: another process will go on with them."""
-    run, state = t.flow_run.c, t.flow_run_state.c
-    query = (
-        sa.select(run.id, state.details)
-        .join_from(t.flow_run, t.flow_run_state, sa.and_(state.run_key == run.key, state.seq == run.state_seq))
-        .where(run.writer_key == key, run.end_time.is_(None), run.state_type == _PAUSED)
-        .order_by(run.key)
-    )
-    return [row.id for row in reader.rows(query) if row.details and _details(row.details).pause_reschedule]
+    rows = reader.rows(_SUSPENDED, {"writer_key": key})
+    return [row.id for row in rows if row.details and _details(row.details).pause_reschedule]
 
 
 def fenced(reader: Reader, key: int) -> list[UUID]:
     """The flow runs that others have claimed since the journal's process began them."""
-    query = (
-        sa.select(t.flow_run.c.id)
-        .join_from(t.run_fence, t.flow_run, t.flow_run.c.key == t.run_fence.c.run_key)
-        .where(t.run_fence.c.writer_key == key)
-        .order_by(t.run_fence.c.key)
-    )
-    return [row.id for row in reader.rows(query)]
+    return [row.id for row in reader.rows(_FENCED, {"writer_key": key})]

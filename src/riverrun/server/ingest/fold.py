@@ -82,27 +82,25 @@ class Fold:
 
     # -- reading ------------------------------------------------------------------------------------------------------------
 
-    def note(self, record: Any) -> None:
-        """Take a record in, and note the runs it speaks of."""
+    def note(self, *records: Any) -> None:
+        """Take records in, and note the runs they speak of."""
         flow_ids, task_ids = self.flow_runs, self.task_runs
-        kind = record.__class__
-        if kind is StateRecord or kind is RunUpdateRecord:
-            if record.kind:
-                task_ids[record.run_id] = None
-            else:
-                flow_ids[record.run_id] = None
-        elif kind is TaskRunRecord:
-            task_ids[record.id] = None
-            if record.flow_run_id is not None:
-                flow_ids[record.flow_run_id] = None
-        elif kind is LogRecord:
-            if record.flow_run_id is not None:
-                flow_ids[record.flow_run_id] = None
-            if record.task_run_id is not None:
-                task_ids[record.task_run_id] = None
-        elif kind is FlowRunRecord:
-            flow_ids[record.id] = None
-        self.records.append(record)
+        for record in records:
+            kind = record.__class__
+            if kind is StateRecord or kind is RunUpdateRecord:
+                (task_ids if record.kind else flow_ids)[record.run_id] = None
+            elif kind is TaskRunRecord:
+                task_ids[record.id] = None
+                if record.flow_run_id is not None:
+                    flow_ids[record.flow_run_id] = None
+            elif kind is LogRecord:
+                if record.flow_run_id is not None:
+                    flow_ids[record.flow_run_id] = None
+                if record.task_run_id is not None:
+                    task_ids[record.task_run_id] = None
+            elif kind is FlowRunRecord:
+                flow_ids[record.id] = None
+        self.records += records
 
     def load_runs(self) -> None:
         """Fill `flow_runs` and `task_runs` with the stored runs and with new ones for the ids that the store lacks."""

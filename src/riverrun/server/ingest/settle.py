@@ -32,6 +32,9 @@ _CRASHED = TYPE_CODES[StateType.CRASHED]
 _CANCELLED = TYPE_CODES[StateType.CANCELLED]
 _SCHEDULED = TYPE_CODES[StateType.SCHEDULED]
 _CANCELLING = TYPE_CODES[StateType.CANCELLING]
+_WRITER = sa.select(journal_writer.c.key, journal_writer.c.next_seq).where(
+    journal_writer.c.id == sa.bindparam("writer")
+)
 KILLED = "The process of this run ended without a word: it was killed, or its machine stopped."
 CLOSED = "The process of this run ended before the run did, which was in a daemon thread or an unfinished coroutine."
 SILENT = (
@@ -67,8 +70,11 @@ def endings(
     `last` is the last record of its journal: a run that came into being there has not even entered its first state.
     """
     records = []
-    for kind in KINDS:
-        for row in _left_behind(connection, scope, kind, writer, _UNDER_WAY if closed else _ON_THE_WAY):
+    found = connection.execute(_WRITER, {"writer": UUID(bytes=writer)}).first()
+    values = {"writer_key": None if found is None else found.key, "workspace": scope.workspace_id}
+    for kind in KINDS if found is not None else ():
+        rows = [row for query in _LEFT_BEHIND[kind, closed] for row in connection.execute(query, values)]
+        for row in sorted(rows, key=lambda row: row.key):
             instant = last_sign(connection, kind, row) + 1
             ending = _CANCELLED if row.state_type == _CANCELLING else _CRASHED
             said = "Cancelled: its process has ended." if ending == _CANCELLED else message
@@ -113,8 +119,8 @@ def next_seq(database: Database, writer: bytes) -> int:
 
 def next_seq_on(connection: sa.Connection, writer: bytes) -> int:
     """The same on a connection."""
-    statement = sa.select(journal_writer.c.next_seq).where(journal_writer.c.id == UUID(bytes=writer))
-    return connection.execute(statement).scalar() or 1
+    found = connection.execute(_WRITER, {"writer": UUID(bytes=writer)}).first()
+    return 1 if found is None else int(found.next_seq)
 
 
 def said_of(process: Mapping[str, Any] | None) -> str:
@@ -124,12 +130,10 @@ def said_of(process: Mapping[str, Any] | None) -> str:
     return f" ({process['pid']} on {process.get('host') or 'an unknown machine'})"
 
 
-def _left_behind(connection: sa.Connection, scope: Scope, kind: int, writer: bytes, types: list[int]) -> list[Any]:
+def _left_behind_queries(kind: int, types: list[int]) -> tuple[sa.Select[Any], ...]:
+    """Two statements, for each of which there is an index: stores have many runs, and few that are on the way."""
     run, state = KINDS[kind].run, KINDS[kind].state
-    query = sa.select(journal_writer.c.key).where(journal_writer.c.id == UUID(bytes=writer))
-    writer_key = connection.execute(query).scalar()
-    if writer_key is None:
-        return []
+    writer_key = sa.bindparam("writer_key", type_=sa.BigInteger)
     told = state.c.writer_key == writer_key
     between_retries = [run.c.state_type == _SCHEDULED, run.c.state_name == "AwaitingRetry"]
     if kind == FLOW_RUN:
@@ -140,18 +144,22 @@ def _left_behind(connection: sa.Connection, scope: Scope, kind: int, writer: byt
         between_retries += [mine, run.c.end_time.is_(None)]
     else:
         between_retries.append(run.c.next_scheduled_start_time.is_not(None))
-    rows: list[Any] = []
-    # two statements, for each of which there is an index: stores have many runs, and few that are on the way
-    for conditions in ([run.c.state_type.in_(types)], between_retries):
-        found = (
-            sa.select(run.c.id, run.c.key, run.c.state_timestamp, run.c.state_type)
-            .join_from(run, state, sa.and_(state.c.run_key == run.c.key, state.c.seq == run.c.state_seq))
-            # a task run whose upstream failed stays so
-            .where(run.c.workspace_id == scope.workspace_id, *conditions, told)
-            .where(sa.or_(run.c.state_name.is_(None), run.c.state_name != "NotReady"))
-        )
-        rows += connection.execute(found).all()
-    return sorted(rows, key=lambda row: row.key)
+    return tuple(
+        sa.select(run.c.id, run.c.key, run.c.state_timestamp, run.c.state_type)
+        .join_from(run, state, sa.and_(state.c.run_key == run.c.key, state.c.seq == run.c.state_seq))
+        # a task run whose upstream failed stays so
+        .where(run.c.workspace_id == sa.bindparam("workspace"), *conditions, told)
+        .where(sa.or_(run.c.state_name.is_(None), run.c.state_name != "NotReady"))
+        for conditions in ([run.c.state_type.in_(types)], between_retries)
+    )
+
+
+#: by kind of run, and whether the process closed its journal itself
+_LEFT_BEHIND = {
+    (kind, closed): _left_behind_queries(kind, _UNDER_WAY if closed else _ON_THE_WAY)
+    for kind in KINDS
+    for closed in (False, True)
+}
 
 
 def last_sign(connection: sa.Connection, kind: int, row: Any) -> int:

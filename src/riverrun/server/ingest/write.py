@@ -4,6 +4,7 @@ Knows rows and verbs, not records' meaning: folding is `unit.py`'s.
 """
 
 from collections.abc import Sequence
+from operator import itemgetter
 from types import ModuleType
 from typing import Any
 
@@ -214,8 +215,7 @@ def _parent_key(run: r.Run, parents: Runs) -> int | None:
     return None if record is None or record.flow_run_id is None else parents[record.flow_run_id].key
 
 
-def _run_and_seq(row: Row) -> Row:
-    return row[:2]
+_run_and_seq = itemgetter(0, 1)
 
 
 def _entry(row: Row) -> Entry:

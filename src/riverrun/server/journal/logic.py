@@ -8,7 +8,6 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-import sqlalchemy as sa
 
 from riverrun.base.errors import InputError
 from riverrun.server.claims import handover
@@ -98,8 +97,7 @@ def finish(
         unit.tell_all(transaction)
         handover.ingested(transaction, unit, propose)
         slots.release_held_by(transaction, [UUID(bytes=record.run_id) for record in records])
-    ended = sa.update(t.journal_writer).where(t.journal_writer.c.key == key).values(lease_until=None)
-    transaction.execute(ended)
+    transaction.verbs.update(transaction.cursor, t.journal_writer, ("lease_until",), [(None, key)])
     return len(records)
 
 

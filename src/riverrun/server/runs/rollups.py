@@ -31,7 +31,8 @@ LEVELS = (BY_MINUTE, HOURLY)
 
 #: kind of run, flow key, place before and after (None: there was no run, or it had no state; there is none any more)
 Change = tuple[int, int | None, Place | None, Place | None]
-Sums = dict[tuple[int, int, int, int, str], list[int]]
+#: kind of run, flow key, minutes of expected start and start, code and name of the state -> number, run time, lateness
+Sums = dict[tuple[int, int | None, int, int | None, int, str | None], list[int]]
 
 COLUMNS = ("workspace_id", "kind", "flow_key", "minute", "state_type", "state_name", "n", "run_time", "lateness")
 _KEYS = COLUMNS[:6]
@@ -61,27 +62,30 @@ def tally(sums: Sums, kind: int, flow_key: int | None, place: Place | None, sign
     late = start - expected if start is not None and start > expected else 0
     if start is None and kind == FLOW_RUN:
         start = expected
-    state = index_key(name) if name else ""
-    flows = (0, flow_key) if flow_key else (0,)
-    for axis, instant in ((EXPECTED, expected), (STARTED, start)):
-        if instant is None:
-            continue
-        minute = instant // MINUTE
-        for level, unit in ((BY_MINUTE, minute), (HOURLY, minute - minute % 60)):
-            for flow in flows:
-                key = (kind + axis + level, flow, unit, code, state)
-                found = sums.get(key)
-                if found is None:
-                    sums[key] = [sign, sign * total, sign * late]
-                else:
-                    found[0] += sign
-                    found[1] += sign * total
-                    found[2] += sign * late
+    key = (kind, flow_key, expected // MINUTE, None if start is None else start // MINUTE, code, name)
+    found = sums.get(key)
+    if found is None:
+        sums[key] = [sign, sign * total, sign * late]
+    else:
+        found[0] += sign
+        found[1] += sign * total
+        found[2] += sign * late
 
 
 def rows_of(sums: Sums, workspace: int) -> list[tuple[Any, ...]]:
     """The rows of `COLUMNS` that change, in one order everywhere."""
-    return [(workspace, *key, *values) for key, values in sorted(sums.items()) if any(values)]
+    rows: dict[tuple[int, int, int, int, str], list[int]] = {}
+    for (kind, flow_key, expected, start, code, name), values in sums.items():
+        state = index_key(name) if name else ""
+        for axis, minute in ((EXPECTED, expected), (STARTED, start)):
+            if minute is None:
+                continue
+            for level, unit in ((BY_MINUTE, minute), (HOURLY, minute - minute % 60)):
+                for flow in (0, flow_key) if flow_key else (0,):
+                    found = rows.setdefault((kind + axis + level, flow, unit, code, state), [0, 0, 0])
+                    for at, value in enumerate(values):
+                        found[at] += value
+    return [(workspace, *key, *values) for key, values in sorted(rows.items()) if any(values)]
 
 
 def write(verbs: ModuleType, cursor: Any, rows: list[tuple[Any, ...]]) -> None:

@@ -92,7 +92,10 @@ def propose(
         if state.type in (StateType.CRASHED, StateType.CANCELLED):
             slots.release_of_flow_run(transaction, run.key, run.id)
         if state.type in TERMINAL_STATES or state.type in (StateType.CANCELLING, StateType.PAUSED):
-            transaction.wake(f"writer:{run.row.writer_key}", "flow_runs_ended")
+            if run.row.writer_key is not None:
+                transaction.wake(f"writer:{run.row.writer_key}")
+            if state.type is StateType.CANCELLED:
+                transaction.wake("flow_runs_cancelled")
         handover.entered(transaction, run, before, propose)
     return result_of(decision, run.state), state is not None
 

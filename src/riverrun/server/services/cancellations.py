@@ -74,6 +74,6 @@ LOOP = Loop(
     doc="Cancels subflow runs and task runs of cancelled flow runs.",
     interval=20.0,
     run_once=run_once,
-    topics=("flow_runs_ended",),
+    topics=("flow_runs_cancelled",),
     again=True,
 )

@@ -6,7 +6,7 @@ of commits, what happened; streams and automations build the documents from it.
 
 from typing import Any
 
-from sqlalchemy import Column, Index, LargeBinary, SmallInteger, Table, Text, UniqueConstraint
+from sqlalchemy import Column, Index, LargeBinary, SmallInteger, Table, Text, UniqueConstraint, text
 
 from riverrun.server.db.tables.metadata import metadata
 from riverrun.server.db.types import Id, Key, Micros
@@ -39,7 +39,8 @@ outbox = Table(
     Column("body", LargeBinary, nullable=False),
     #: PostgreSQL: the number of the transaction, for reading in the order of commits; SQLite: 0, keys have that order
     Column("xid", Key, nullable=False),
-    Index(None, "xid", "key"),
+    #: of no use to SQLite, whose numbers are all 0: there it stays empty
+    Index(None, "xid", "key", sqlite_where=text("xid > 0")),
 )
 
 #: results of tasks by cache key, for runs whose states are proposed to the server

@@ -418,7 +418,7 @@ def _create_tables() -> None:
         sa.PrimaryKeyConstraint("key", name="pk_outbox"),
     )
     op.create_index("ix_outbox_created", "outbox", ["created"])
-    op.create_index("ix_outbox_xid_key", "outbox", ["xid", "key"])
+    op.create_index("ix_outbox_xid_key", "outbox", ["xid", "key"], sqlite_where=sa.text("xid > 0"))
     op.create_table(
         "run_fence",
         sa.Column("key", sa.Integer, autoincrement=True, nullable=False),
