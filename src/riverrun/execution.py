@@ -25,10 +25,11 @@ from riverrun.client import journal
 from riverrun.client.call import Call
 from riverrun.client.calls import deployments as deployment_calls
 from riverrun.client.calls import flow_runs as calls
+from riverrun.client.calls import task_runs as task_run_calls
 from riverrun.client.calls.answers import Begun, ClaimedRun
 from riverrun.client.http import send
 from riverrun.client.location import ensure_api_url
-from riverrun.client.talk import hold
+from riverrun.client.talk import Talk, hold, look_for
 from riverrun.context import tags
 from riverrun.engine import pausing, record
 from riverrun.engine.flow_run import FlowRunLife
@@ -39,7 +40,7 @@ from riverrun.logging import flow_run_logger
 from riverrun.states import Crashed, Failed, Pending, State
 from riverrun.wire.deployments import DeploymentResponse
 from riverrun.wire.flow_runs import FlowRunPolicy, FlowRunUpdate
-from riverrun.wire.runs import FlowRun
+from riverrun.wire.runs import FlowRun, TaskRun
 from riverrun.wire.states import StateType
 
 if TYPE_CHECKING:
@@ -155,15 +156,15 @@ def _go_to_code(deployment: DeploymentResponse) -> None:
     run_pull_steps(deployment.pull_steps, place)
 
 
-def local_directory(deployment: DeploymentResponse) -> Path | None:
-    """The directory on this machine where the deployment's code is; None where it is fetched or found out for each run."""
+def local_directory(deployment: DeploymentResponse, base: Path) -> Path | None:
+    """The directory on this machine where the deployment's code is, seen from `base`; None where each run fetches it."""
     directory = deployment.path or ""
     for step in deployment.pull_steps or ():
         for name, options in step.items():
             if name.rpartition(".")[2] != _WORKING_DIRECTORY:
                 return None
             directory = (options or {}).get("directory") or directory
-    return None if "{{" in str(directory) else Path.cwd() / Path(directory).expanduser()
+    return None if "{{" in str(directory) else base / Path(directory).expanduser()
 
 
 def _note_flow(run: FlowRun, flow: "Flow[..., Any]") -> None:
@@ -223,12 +224,20 @@ def _run(flow: "Flow[..., Any]", run: FlowRun) -> State[Any]:
         except (RiverrunError, TypeError) as error:
             return _end(run, Failed(message=f"The parameters do not fit the flow: {error}"))
         life = FlowRunLife(flow, args, kwargs, parameters, run=run, begun=True)
+        if run.parent_task_run_id is not None:
+            # the task run that stands for this run in the flow run that asked for it follows
+            life.parent = hold(_parent(run.parent_task_run_id))
         with suppress(Pause):
             _drive(flow, life)
     struck, _ = life.verdict(return_state=True)
     if struck is not None and not isinstance(struck, Pause):
         raise struck
     return life.state
+
+
+def _parent(task_run_id: UUID) -> Talk[TaskRun | None]:
+    found: TaskRun | None = yield from look_for(task_run_calls.read_task_run(task_run_id))
+    return found
 
 
 def _drive(flow: "Flow[..., Any]", life: FlowRunLife) -> None:

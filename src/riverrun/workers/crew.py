@@ -87,7 +87,7 @@ class _Charge:
         self.child: Child | None = None
         #: why it is made to end: "cancel", "lost" (somebody else has it) or "stop" (the worker is to end at once)
         self.ending: str | None = None
-        self.task: asyncio.Task[Any] | None = None
+        self.starting: asyncio.Task[Spare | None] | None = None
         self.killer: asyncio.Task[Any] | None = None
         #: all processes of it are known to be dead
         self.confirmed = True
@@ -122,15 +122,21 @@ class Crew:
     async def run(self, job: Job) -> int | None:
         """Run it to its end; the exit status of its process, None where there was none."""
         charge = self._charges[job.id] = _Charge(job)
-        charge.task = asyncio.current_task()
         scratch: str | None = None
         self.starting += 1
         starting = True
         try:
             if job.working_dir is None and _directory_of(job) is None:
                 scratch = tempfile.mkdtemp(prefix="riverrun-run-")
+            charge.starting = asyncio.get_running_loop().create_task(self._start(charge, scratch))
             try:
-                spare = await self._start(charge, scratch)
+                spare = await charge.starting
+            except asyncio.CancelledError:
+                if charge.ending is None:
+                    raise
+                if charge.ending != "lost":
+                    await self._report(charge, "Its process had not been started yet.")
+                return None
             except (LaunchError, OSError) as error:
                 await self._report(charge, f"No process could be started for it: {error}")
                 return None
@@ -156,16 +162,16 @@ class Crew:
         child = Child(self._line_of(job))
         environment = _environment(job.env)
         variables = _variables_of(job)
-        directory = job.working_dir or _directory_of(job) or (None if scratch is None else Path(scratch))
-        if directory is not None and not directory.is_dir():
-            raise LaunchError(f"Its working directory {directory} does not exist on this machine.")
+        local, deployment = _directory_of(job), job.claimed.deployment
+        directory = local or job.working_dir or (None if scratch is None else Path(scratch))
+        for each in (job.working_dir, directory):
+            if each is not None and not each.is_dir():
+                raise LaunchError(f"Its working directory {each} does not exist on this machine.")
         if job.command:
             self._start_command(job, child, environment | variables, directory)
             charge.child = child
             return None
-        entrypoint = (
-            None if scratch is not None or job.claimed.deployment is None else job.claimed.deployment.entrypoint
-        )
+        entrypoint = None if local is None or deployment is None else deployment.entrypoint
         plan = Plan(tuple(sorted(environment.items())), None if directory is None else str(directory), entrypoint)
         base = Plan(tuple(sorted(_environment({}).items())))
         message: dict[str, Any] = {
@@ -305,6 +311,8 @@ class Crew:
         if charge is None or charge.ending is not None:
             return
         charge.ending = why
+        if charge.child is None and charge.starting is not None:
+            charge.starting.cancel()
         self._begin_ending(charge)
 
     def _begin_ending(self, charge: _Charge) -> None:
@@ -427,7 +435,7 @@ def _directory_of(job: Job) -> Path | None:
         return None
     from riverrun.execution import local_directory
 
-    return local_directory(deployment)
+    return local_directory(deployment, job.working_dir or Path.cwd())
 
 
 def _environment(env: Mapping[str, str | None]) -> dict[str, str]:

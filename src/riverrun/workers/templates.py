@@ -232,6 +232,9 @@ class Stable:
                 if attempt == _ATTEMPTS - 1:
                     raise
                 continue
+            except asyncio.CancelledError:
+                child.close()
+                raise
             finally:
                 ends.close()
             child.start(pid)
