@@ -9,10 +9,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
+
+import msgspec
 
 from bench import harness
 from bench.bench_server_ingest import Client
@@ -38,7 +40,7 @@ def deploy(url: str, deployments: int) -> list[UUID]:
     from riverrun.wire.deployments import DeploymentCreate, DeploymentScheduleCreate
     from riverrun.wire.schedules import Schedule
 
-    schedule = Schedule(interval=60.0, anchor_date=datetime(1970, 1, 1, tzinfo=UTC))
+    schedule = msgspec.convert({"interval": 60.0, "anchor_date": "1970-01-01T00:00:00Z"}, Schedule)
     flows = [uuid7() for _ in range(FLOWS)]
 
     def make_flows(transaction: Any) -> None:
