@@ -135,7 +135,7 @@ def logs(run: str, **options: Any) -> None:
 @json_option
 def why(run: str, as_json: bool) -> None:
     """Say why a flow run is not running, what holds it up, and when it may start."""
-    from riverrun.client.calls.claims import why_flow_run
+    from riverrun.client.calls.flow_runs import why_flow_run
     from riverrun.client.http import send
     from riverrun.client.location import ensure_api_url
 

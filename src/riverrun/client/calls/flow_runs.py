@@ -5,6 +5,7 @@ from uuid import UUID
 
 from riverrun.client.call import Call, Id, Raw, at, delete, get, patch, post
 from riverrun.client.calls.answers import Begun, OrchestrationResult
+from riverrun.wire.claims import Why
 from riverrun.wire.flow_runs import (
     FlowRunCreate,
     FlowRunInput,
@@ -89,6 +90,11 @@ def begin_flow_run(flow_run_id: Id, writer: UUID, transition_id: UUID, fence: in
     if fence is not None:
         body["fence"] = fence
     return post(_run(flow_run_id, "begin"), body, Begun, noun=_noun(flow_run_id))
+
+
+def why_flow_run(flow_run_id: Id) -> Call[Why]:
+    """Why the run is not running."""
+    return get(_run(flow_run_id, "why"), Why, noun=_noun(flow_run_id))
 
 
 # -- inputs ---------------------------------------------------------------------------------------------------------------
