@@ -86,7 +86,7 @@ def _rule(given: Schedule) -> Rule:
     interval = given.interval.total_seconds() if isinstance(given.interval, timedelta) else given.interval
     if interval is not None and interval <= 0:
         raise ValueError(f"The interval of a schedule must be longer than 0 s, not {interval:g} s.")
-    kinds = {"interval": interval, "cron": given.cron, "rrule": given.rrule}
+    kinds = {"seconds": interval, "cron": given.cron, "rrule": given.rrule}
     known: dict[str, Any] = {kind: value for kind, value in kinds.items() if value is not None}
     if given.cron is not None and given.day_or is False:
         known["day_or"] = False
@@ -159,7 +159,7 @@ def collect(
 
     `interval`, `cron` and `rrule` may be one or several, `shared` (a time zone, an anchor) goes with each of them.
     """
-    kinds = {"interval": interval, "cron": cron, "rrule": rrule, "schedule": schedule, "schedules": schedules}
+    kinds = {"seconds": interval, "cron": cron, "rrule": rrule, "schedule": schedule, "schedules": schedules}
     given = [name for name, value in kinds.items() if value is not None]
     if len(given) > 1:
         raise ValueError(

@@ -59,7 +59,20 @@ def test_filters_nest() -> None:
 
 def test_schedules() -> None:
     hourly = schedules.IntervalSchedule(interval=timedelta(hours=1), anchor_date="2026-01-01T00:00:00Z", timezone="UTC")
-    assert hourly.interval == 3600
+    assert hourly.interval == timedelta(hours=1)
+    assert msgspec.json.decode(encode(hourly)) == hourly.model_dump(mode="json")
+    assert hourly.model_dump(mode="json")["interval"] == 3600
+    kinds = (schedules.IntervalSchedule, schedules.CronSchedule, schedules.RRuleSchedule)
+    read = [
+        msgspec.json.decode(text, type=Schedule)
+        for text in ('{"interval": 60, "timezone": "UTC"}', '{"cron": "@daily"}', '{"rrule": "FREQ=DAILY"}')
+    ]
+    assert [[isinstance(each, kind) for kind in kinds] for each in read] == [
+        [True, False, False],
+        [False, True, False],
+        [False, False, True],
+    ]
+    assert read[0].model_copy(update={"interval": timedelta(seconds=5)}).seconds == 5
     assert hourly.anchor_date == datetime(2026, 1, 1, tzinfo=UTC)
     assert schedules.IntervalSchedule(60).anchor_date == datetime(2020, 1, 1, tzinfo=UTC)
     assert schedules.CronSchedule("* * * * *").timezone is None

@@ -24,7 +24,7 @@ RUN = t.flow_run.c
 def every(seconds: float, **fields: Any) -> DeploymentScheduleCreate:
     """A schedule of an interval that is anchored at the epoch."""
     anchor = datetime(1970, 1, 1, tzinfo=UTC)
-    return DeploymentScheduleCreate(schedule=Schedule(interval=float(seconds), anchor_date=anchor), **fields)
+    return DeploymentScheduleCreate(schedule=Schedule(seconds=float(seconds), anchor_date=anchor), **fields)
 
 
 def deploy(store: Store, *schedules: DeploymentScheduleCreate, at: int | None = None, **fields: Any) -> UUID:

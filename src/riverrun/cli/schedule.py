@@ -21,8 +21,8 @@ def schedule() -> None:
 def schedule_text(found: "DeploymentSchedule | DeploymentScheduleCreate") -> str:
     """A schedule in a few words."""
     rule = found.schedule
-    if isinstance(rule.interval, int | float):
-        text = f"every {rule.interval:g} s"
+    if isinstance(rule.seconds, int | float):
+        text = f"every {rule.seconds:g} s"
     else:
         text = f"cron {rule.cron}" if isinstance(rule.cron, str) else f"rrule {rule.rrule}"
     return f"{text} ({rule.timezone})" if isinstance(rule.timezone, str) and rule.timezone != "UTC" else text

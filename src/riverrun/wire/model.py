@@ -45,8 +45,8 @@ class Model:
         fields: dict[str, Any] = {}
         sparse = exclude_unset or exclude_defaults
         for info in msgspec.structs.fields(type(self)):  # type: ignore[arg-type]
-            name = info.name
-            value = getattr(self, name)
+            name = info.encode_name
+            value = getattr(self, info.name)
             if (include is not None and name not in include) or (exclude and name in exclude) or value is msgspec.UNSET:
                 continue
             if (exclude_none and value is None) or (sparse and _is_default(info, value)):

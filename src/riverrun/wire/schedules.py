@@ -4,10 +4,10 @@ The three share no tag on the wire; the key that is present decides (the protoco
 fields of all three and checks itself.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from riverrun.wire.model import Model
 
@@ -18,7 +18,8 @@ class Schedule(Struct, Model, kw_only=True, forbid_unknown_fields=True, omit_def
     `anchor_date` goes with an interval, `day_or` with cron; `timezone` (IANA) with all.
     """
 
-    interval: Annotated[float, Meta(gt=0, le=3_153_600_000)] | UnsetType = UNSET
+    #: the interval as it travels; `interval` reads it as people mean it
+    seconds: Annotated[float, Meta(gt=0, le=3_153_600_000)] | UnsetType = field(default=UNSET, name="interval")
     anchor_date: datetime | UnsetType = UNSET
     cron: str | UnsetType = UNSET
     day_or: bool | UnsetType = UNSET
@@ -33,3 +34,12 @@ class Schedule(Struct, Model, kw_only=True, forbid_unknown_fields=True, omit_def
         for name, kind in foreign.items():
             if getattr(self, name) is not UNSET and kinds[0] != kind:
                 raise ValueError(f"{name} belongs to a schedule with {kind}, not with {kinds[0]}")
+
+    @property
+    def interval(self) -> timedelta | UnsetType:
+        """The time between two runs."""
+        return UNSET if self.seconds is UNSET else timedelta(seconds=self.seconds)
+
+    @interval.setter
+    def interval(self, interval: timedelta | UnsetType) -> None:
+        self.seconds = interval.total_seconds() if isinstance(interval, timedelta) else interval

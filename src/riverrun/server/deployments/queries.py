@@ -128,7 +128,7 @@ def _given(value: Any) -> Any:
 
 def _whole(schedule: Schedule) -> Schedule:
     """The schedule with what it leaves open said, as clients would take it for something else: their own time, for one."""
-    if schedule.interval is not UNSET and schedule.anchor_date is UNSET:
+    if schedule.seconds is not UNSET and schedule.anchor_date is UNSET:
         schedule.anchor_date = ANCHOR
     if schedule.cron is not UNSET and schedule.day_or is UNSET:
         schedule.day_or = True
