@@ -1,5 +1,6 @@
 """The one writer of a SQLite store when the file refuses: every unit gets an answer, what was promised is there, the rest goes on."""
 
+import asyncio
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -119,3 +120,24 @@ def test_a_transaction_that_cannot_begin_is_an_answer_too(store: Store, database
     finally:
         other.close()
     assert outcomes(store, [insert(store) for _ in range(3)]) == 0
+
+
+def test_nobody_waits_for_a_unit_any_more(store: Store) -> None:
+    """The request of a client that went away ends; its unit is done, and the writer goes on."""
+
+    async def main() -> None:
+        ready, started = Future[None](), Future[None]()
+
+        def hold(_: Transaction) -> None:
+            started.set_result(None)
+            ready.result(SECONDS)
+
+        waiting = asyncio.create_task(store.write(hold))
+        await asyncio.wrap_future(started)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        ready.set_result(None)
+        assert await asyncio.wait_for(store.write(lambda _: "done"), SECONDS) == "done"
+
+    asyncio.run(main())

@@ -6,7 +6,7 @@ Nothing may wait in a reader's thread: long polls, sockets and streams are async
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from riverrun.base.clock import now, to_micros
@@ -49,8 +49,19 @@ class Store:
             return unit(Reader(connection, self.shared, caller, to_micros(now())))
 
     async def write(self, unit: Callable[[Transaction], T], caller: Caller = SYSTEM, *, bulk: bool = False) -> T:
-        """Have a writing unit done; returns when it is committed. `bulk` units stand behind all others."""
-        return await asyncio.wrap_future(self.writer.submit(unit, caller, bulk=bulk))
+        """Have a writing unit done; returns when it is committed. `bulk` units stand behind all others.
+
+        A unit is done even when nobody waits for it any more.
+        """
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[T] = loop.create_future()
+
+        def done(outcome: "Future[Any]") -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(_settle, waiter, outcome)
+
+        self.writer.submit(unit, caller, bulk=bulk).add_done_callback(done)
+        return await waiter
 
     def write_now(self, unit: Callable[[Transaction], T], caller: Caller = SYSTEM, *, bulk: bool = False) -> T:
         """The same for threads; never call it on the event loop or inside a unit."""
@@ -65,3 +76,13 @@ class Store:
         """Finish what was submitted and let the threads end. The database is its opener's to close."""
         self.writer.close()
         self._readers.shutdown()
+
+
+def _settle(waiter: "asyncio.Future[Any]", outcome: "Future[Any]") -> None:
+    if waiter.done():
+        return
+    error = outcome.exception()
+    if error is None:
+        waiter.set_result(outcome.result())
+    else:
+        waiter.set_exception(error)

@@ -6,6 +6,7 @@ Reports may come twice, and out of order: states are kept once and ordered by th
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import lru_cache
 from types import ModuleType
 from typing import Any
 from uuid import UUID
@@ -100,7 +101,7 @@ def report_of(
     event_id: UUID, occurred: int, resource_id: str, related: list[dict[str, str | None]], raw: Any
 ) -> Report:
     """The report in an event; raises ValueError (msgspec's included) when it is none."""
-    run_id = UUID(resource_id.removeprefix(PREFIX)).bytes
+    run_id = _id_of(resource_id.removeprefix(PREFIX))
     payload = _payload(raw)
     task, state = payload.task_run, payload.validated_state
     created = TaskRunRecord(
@@ -131,10 +132,16 @@ def report_of(
 _RUN_IDS = frozenset({"flow_run_id", "task_run_id"})
 
 
+@lru_cache(4096)
+def _id_of(text: str) -> bytes:
+    """The bytes of an id: of a task run come some reports, of a flow run many."""
+    return UUID(text).bytes
+
+
 def _flow_run_id(related: list[dict[str, str | None]]) -> bytes | None:
     for resource in related:
         if resource.get("prefect.resource.role") == "flow-run":
-            return UUID((resource["prefect.resource.id"] or "").removeprefix("prefect.flow-run.")).bytes
+            return _id_of((resource["prefect.resource.id"] or "").removeprefix("prefect.flow-run."))
     return None
 
 
