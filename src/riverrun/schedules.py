@@ -159,7 +159,7 @@ def collect(
 
     `interval`, `cron` and `rrule` may be one or several, `shared` (a time zone, an anchor) goes with each of them.
     """
-    kinds = {"seconds": interval, "cron": cron, "rrule": rrule, "schedule": schedule, "schedules": schedules}
+    kinds = {"interval": interval, "cron": cron, "rrule": rrule, "schedule": schedule, "schedules": schedules}
     given = [name for name, value in kinds.items() if value is not None]
     if len(given) > 1:
         raise ValueError(

@@ -147,7 +147,7 @@ def test_every_form_of_a_schedule(place: Path, read: Read) -> None:
     interval = next(each for each in found if each["schedule"].get("interval") == 300)
     assert (interval["active"], interval["max_late"], interval["jitter"]) == (False, 60, 5)
     several = here.to_deployment("d", interval=[60, timedelta(hours=1)]).schedules
-    assert [each.schedule.interval for each in several or ()] == [60, 3600]
+    assert [each.schedule.seconds for each in several or ()] == [60, 3600]
 
 
 def test_a_limit_with_a_strategy_and_parameters_of_all_kinds(place: Path, read: Read) -> None:
