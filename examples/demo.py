@@ -1,8 +1,9 @@
-"""`make demo`: starts a server, runs the weather example beside it, then reads back from the server what happened.
+"""`make demo`: starts a server, runs the weather example beside it, reads back from the server what happened, then serves the
+example on a schedule.
 
-The server stays when the tour is over. Every step is a command that a person could type; each is shown before it runs.
-Everything is kept in one folder, so that nothing of the machine's own riverrun is touched. Stops at the first command that
-fails, with its exit code.
+The server and what serves the example stay when the tour is over. Every step is a command that a person could type; each is
+shown before it runs. Everything is kept in one folder, so that nothing of the machine's own riverrun is touched. Stops at the
+first command that fails, with its exit code.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 RIVERRUN = Path(sys.executable).with_name("riverrun")
+DEPLOYMENT = "seattle-weather/every-minute"
 FANCY = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
@@ -56,6 +58,12 @@ def main() -> None:
     print((output / "seattle-weather.md").read_text(encoding="utf-8"))
     print(f"The chart: {output / 'seattle-weather.svg'}")
 
+    heading("On a schedule")
+    pid = start_serving(home, output)
+    show("deployment", "ls")
+    show("deployment", "next", DEPLOYMENT, "--limit", "3")
+    show("deployment", "run", DEPLOYMENT, "--watch", "--watch-timeout", "60")
+
     heading("And now")
     print(f"It took {took:.1f} s, the start of Python and {len(tasks)} task runs included. Try:\n")
     print(f"  export RIVERRUN_HOME={shlex.quote(str(home))} PATH={shlex.quote(str(RIVERRUN.parent))}:$PATH")
@@ -64,8 +72,9 @@ def main() -> None:
     print(f"  riverrun run {HERE.name}/weather.py:seattle_weather --param years='[2014, 2015]' --param wet_from=5")
     if first:
         print("  make demo          once more: the usual year now comes from the cache in its first call too")
-    print("  riverrun server stop")
-    print(f"\nThe server goes on; its API is at {api}. Prefect's own client can use it, too:")
+    print(f"  riverrun deployment next {DEPLOYMENT} --days 1")
+    print(f"  kill {pid}; riverrun server stop")
+    print(f"\nThe server and the schedule go on; the API is at {api}. Prefect's own client can use it, too:")
     print(f"  export PREFECT_API_URL={api}")
     print("\nThe pipeline is examples/weather.py. README.md goes on from here.")
 
@@ -106,6 +115,39 @@ def start_server(port: int) -> None:
         print(f"It runs already: {json.loads(found.stdout)['url']}\n")
         return
     show("server", "start", "--background", "--port", str(port if is_free(port) else 0))
+
+
+def start_serving(home: Path, output: Path) -> int:
+    """Serves the example in the background, unless an earlier tour's process does so still; the process's id."""
+    note, log = home / "on_schedule.pid", home / "on_schedule.log"
+    if note.exists() and is_serving(int(note.read_text())):
+        print(f"It is served already, by process {note.read_text()}.\n")
+        return int(note.read_text())
+    arguments = [sys.executable, str(HERE / "on_schedule.py"), str(output)]
+    print(f"{shlex.join(['python', 'examples/on_schedule.py', str(output)])} &\n")
+    with log.open("w") as written:
+        serving = subprocess.Popen(
+            arguments,
+            cwd=HERE.parent,
+            stdin=subprocess.DEVNULL,
+            stdout=written,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    note.write_text(str(serving.pid))
+    while "Serving" not in log.read_text():
+        if serving.poll() is not None:
+            sys.exit(f"demo: what serves the example has ended: {log.read_text()}")
+        time.sleep(0.1)
+    return serving.pid
+
+
+def is_serving(pid: int) -> bool:
+    """Whether the process is the one that an earlier tour started."""
+    try:
+        return b"on_schedule.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 def is_free(port: int) -> bool:

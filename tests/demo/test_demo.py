@@ -1,8 +1,10 @@
 """The first thing that a newcomer sees: the weather example and the tour of `make demo`."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -25,13 +27,28 @@ def tour(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
+        timeout=150,
     )
     riverrun = Path(sys.executable).with_name("riverrun")
+    serving = folder / "home" / "on_schedule.pid"
+    if serving.exists():
+        os.kill(int(serving.read_text()), signal.SIGTERM)
+        wait_until_gone(int(serving.read_text()))
     stopped = subprocess.run([riverrun, "server", "stop"], env=environment, capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stdout
     assert stopped.returncode == 0, stopped.stdout + stopped.stderr
     return done.stdout, folder
+
+
+def wait_until_gone(pid: int) -> None:
+    """Until a process that is nobody's child here has ended."""
+    deadline = time.monotonic() + 30
+    while Path(f"/proc/{pid}").exists():
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        if state == "Z":
+            return
+        assert time.monotonic() < deadline, "what serves the example goes on after SIGTERM"
+        time.sleep(0.05)
 
 
 @pytest.mark.timeout(120)
@@ -69,3 +86,13 @@ def test_the_chart_is_a_picture(tour: tuple[str, Path]) -> None:
 def test_nothing_but_the_two_folders_is_made(tour: tuple[str, Path]) -> None:
     _, folder = tour
     assert {path.name for path in folder.iterdir()} == {"home", "output"}
+
+
+@pytest.mark.timeout(120)
+def test_the_example_is_left_on_a_schedule(tour: tuple[str, Path]) -> None:
+    printed, folder = tour
+    served = printed[printed.index("On a schedule") :]
+    assert "seattle-weather/every-minute  ready" in served
+    assert "every 60 s" in served
+    assert "| Completed" in served
+    assert f"kill {(folder / 'home' / 'on_schedule.pid').read_text()}" in served
