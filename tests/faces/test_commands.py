@@ -93,6 +93,7 @@ def test_wrong_use_is_told(cli, arguments):
     assert "This should not have happened" not in err
 
 
+@pytest.mark.filterwarnings("ignore:An artifact was made outside:FutureWarning")
 def test_artifacts(cli, server):
     first = artifacts.create_markdown_artifact("one", key="cli-report")
     second = artifacts.create_markdown_artifact("two", key="cli-report", description="d")

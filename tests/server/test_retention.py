@@ -26,7 +26,7 @@ DAY = 86_400_000_000
 #: what people or the installation made, and what other loops clean
 STAYS = {
     "automation", "block_document", "block_schema", "block_type", "concurrency_limit", "configuration", "deployment",
-    "deployment_schedule", "deployment_tag", "flow", "loop", "outbox", "saved_search", "slot", "slot_waiter", "variable",
+    "deployment_schedule", "deployment_tag", "deployment_version", "flow", "loop", "outbox", "saved_search", "slot", "slot_waiter", "variable",
     "work_pool", "work_queue", "workspace",
     "artifact_collection",  # the newest of each key
     "run_rollup_delta", "task_delivery", "task_subscription",
