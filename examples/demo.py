@@ -135,7 +135,7 @@ def start_serving(home: Path, output: Path) -> int:
             start_new_session=True,
         )
     note.write_text(str(serving.pid))
-    while "Serving" not in log.read_text():
+    while not any(each["status"] == "READY" for each in read("deployment", "ls")):
         if serving.poll() is not None:
             sys.exit(f"demo: what serves the example has ended: {log.read_text()}")
         time.sleep(0.1)
