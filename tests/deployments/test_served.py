@@ -26,7 +26,7 @@ def here(shared_place: Place, tmp_path: Path) -> Iterator[Place]:
 
 SERVED = """
     import asyncio, sys
-    from riverrun import aserve, flow, serve
+    from riverrun import aserve, flow, serve, task
     from riverrun.deployments import arun_deployment, run_deployment
     from riverrun.runtime import deployment
     from riverrun.schedules import Interval
@@ -36,11 +36,14 @@ SERVED = """
         return {"id": deployment.id, "name": deployment.name, "version": deployment.version,
                 "parameters": deployment.parameters, "run": deployment.flow_run_id}
 
-    @flow(persist_result=True)
-    def parent(n: int = 4):
+    @task
+    def start(n):
         run = run_deployment("child/served", parameters={"n": n}, poll_interval=0.1, timeout=60)
         assert run.state.is_completed(), run.state
-        return str(run.id)
+
+    @flow
+    def parent(n: int = 4):
+        start(n)
 
     @flow
     async def aparent():
@@ -82,14 +85,20 @@ def test_flows_are_served_and_run_each_other(here: Place, colour: str) -> None:
     for name, run_id in runs.items():
         until(lambda run_id=run_id: _ended(here, run_id), 60)
         assert here.state(run_id) == "Completed", (name, here.run(run_id)["state"]["message"], script.lines)
-        stand_in = here.task_runs(run_id)[0]
-        assert stand_in["name"] == "child/served"
+        by_name = {
+            each["name"].rstrip("0123456789").rpartition("-")[0] or each["name"]: each
+            for each in here.task_runs(run_id)
+        }
+        stand_in = by_name["child/served"]
+        if name == "parent":
+            starter = next(each for each in by_name.values() if each is not stand_in)
+            assert stand_in["task_inputs"]["__parents__"] == [{"input_type": "task_run", "id": starter["id"]}]
         found = here.api.post(
             "/flow_runs/filter", json={"flow_runs": {"parent_task_run_id": {"any_": [stand_in["id"]]}}}
         )
         child = found.json()[0]
         assert (child["state_name"], child["parameters"]) == ("Completed", {"n": 4 if name == "parent" else 1})
-        until(lambda run_id=run_id: here.task_runs(run_id)[0]["state_name"] == "Completed")
+        until(lambda run_id=run_id: {each["state_name"] for each in here.task_runs(run_id)} == {"Completed"})
     ticks = {"flows": {"name": {"any_": ["ticking"]}}, "flow_runs": {"state": {"name": {"any_": ["Completed"]}}}}
     until(lambda: len(here.api.post("/flow_runs/filter", json=ticks).json()) >= 2, 30)
     script.process.send_signal(signal.SIGTERM)
@@ -159,3 +168,10 @@ def test_the_command_line_deploys_and_runs_to_the_end(here: Place) -> None:
     )
     assert run.returncode == 0, run.stdout + run.stderr + "\n".join(worker.lines)
     assert "Completed" in run.stdout
+    quiet = here.command("riverrun", "deployment", "run", "hello/cli", "--watch", "--watch-timeout", "60", "--json")
+    assert json.loads(quiet.stdout)["state_name"] == "Completed", quiet.stderr
+    wrong = here.command(
+        "riverrun", "deployment", "run", "hello/cli", "--start-in", "1h", "--watch", "--watch-timeout", "0.2"
+    )
+    assert wrong.returncode == 1
+    assert "not ended within" in wrong.stderr

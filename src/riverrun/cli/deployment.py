@@ -188,15 +188,27 @@ def run(
         as_subflow=False,
     )
     if as_json:
+        made = _awaited(made, watch_timeout) if watch else made
         print_json(made.model_dump(mode="json"))
+        completed = not watch or bool(made.state and made.state.is_completed())
     else:
         say(f"Flow run {made.name!r} is made; it starts {'at once' if start is None else when(start)}.")
         say(f"See it with: riverrun flow-run inspect {made.id}")
-    if watch:
-        from riverrun.cli.watching import watch_flow_run
+        completed = True
+        if watch:
+            from riverrun.cli.watching import watch_flow_run
 
-        if not watch_flow_run(made.id, watch_timeout).is_completed():
-            raise click.exceptions.Exit(1)
+            completed = watch_flow_run(made.id, watch_timeout).is_completed()
+    if not completed:
+        raise click.exceptions.Exit(1)
+
+
+def _awaited(made: "FlowRun", timeout: float | None) -> "FlowRun":
+    """The run at its end. Raises FlowRunWaitTimeout."""
+    from riverrun.client.talk import hold
+    from riverrun.engine.pausing import wait_for_end
+
+    return hold(wait_for_end(made.id, timeout))
 
 
 def _check_names(found: "DeploymentResponse", parameters: dict[str, Any]) -> None:
