@@ -296,13 +296,13 @@ def _told(value: Any) -> Any:
     """Structs as dictionaries of their fields that differ from the defaults; `type` tells shapes apart and stays."""
     if isinstance(value, msgspec.Struct):
         told = {}
-        for name, default, factory in _defaults(type(value)):
+        for name, told_as, default, factory in _defaults(type(value)):
             given = getattr(value, name)
             if given is msgspec.UNSET or (
                 (given is default or _is_made_by(factory, given)) and not _is_tag(name, given)
             ):
                 continue
-            told[name] = _told(given)
+            told[told_as] = _told(given)
         return told
     if isinstance(value, list | tuple):
         return [_told(each) for each in value]
@@ -310,8 +310,10 @@ def _told(value: Any) -> Any:
 
 
 @lru_cache(maxsize=256)
-def _defaults(kind: type[msgspec.Struct]) -> list[tuple[str, Any, Any]]:
-    return [(field.name, field.default, field.default_factory) for field in msgspec.structs.fields(kind)]
+def _defaults(kind: type[msgspec.Struct]) -> list[tuple[str, str, Any, Any]]:
+    return [
+        (field.name, field.encode_name, field.default, field.default_factory) for field in msgspec.structs.fields(kind)
+    ]
 
 
 def _is_tag(name: str, given: Any) -> bool:
