@@ -74,7 +74,7 @@ def test_a_server_is_started_when_there_is_none(home: Path) -> None:
         subprocess.Popen([sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE, text=True)
         for _ in range(3)
     ]
-    answers = [asker.communicate(timeout=18)[0].strip() for asker in askers]
+    answers = [asker.communicate(timeout=50)[0].strip() for asker in askers]
     server = location.running_server()
     assert server is not None
     try:

