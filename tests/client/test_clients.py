@@ -105,6 +105,19 @@ def test_a_client_that_is_not_open() -> None:
         get_client(sync_client=True).hello()
 
 
+def test_a_client_that_was_closed(at_server: str) -> None:
+    with SyncRiverrunClient(at_server) as client:
+        with client:
+            client.read_flows()
+        client.read_flows()
+        with pytest.raises(ValueError, match="'daily' is not the id of a deployment"):
+            client.read_deployment("daily")
+    with pytest.raises(RuntimeError, match="has been closed"):
+        client.read_flows()
+    with client:
+        client.read_flows()
+
+
 def test_the_awaited_client_is_not_for_sync_code() -> None:
     with pytest.raises(RuntimeError, match="sync_client=True"), get_client():
         pass

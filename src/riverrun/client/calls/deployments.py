@@ -1,6 +1,7 @@
 """Calls about deployments, their schedules and their runs."""
 
 from datetime import datetime
+from uuid import UUID
 
 from riverrun.base.errors import InputError
 from riverrun.client.call import Call, Id, at, delete, get, patch, post
@@ -28,6 +29,13 @@ from riverrun.wire.runs import FlowRun
 
 
 def _deployment(deployment_id: Id, *parts: object) -> str:
+    if isinstance(deployment_id, str):
+        try:
+            deployment_id = UUID(deployment_id)
+        except ValueError:
+            raise ValueError(
+                f"{deployment_id!r} is not the id of a deployment; read_deployment_by_name takes 'flow/deployment'"
+            ) from None
     return at("deployments", deployment_id, *parts)
 
 

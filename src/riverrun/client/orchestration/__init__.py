@@ -43,6 +43,7 @@ class _Client(RunOperations, WorkOperations, StoredOperations):
         self._httpx_settings = dict(httpx_settings or {})
         self._url = self._given_url
         self._depth = 0
+        self._is_closed = False
 
     @property
     def api_url(self) -> "httpx.URL":
@@ -62,6 +63,10 @@ class _Client(RunOperations, WorkOperations, StoredOperations):
         return __version__
 
     def _known_url(self) -> str:
+        if self._is_closed:
+            raise RuntimeError(
+                "The client has been closed: its `with` (or `async with`) block is over; open another one"
+            )
         if self._url is None:
             raise MissingContextError("The client is not open: use it in a `with` (or `async with`) block")
         return self._url
@@ -88,10 +93,12 @@ class SyncRiverrunClient(_Client, Blocking):
     def __enter__(self) -> Self:
         self._url = self._url or ensure_api_url()
         self._depth += 1
+        self._is_closed = False
         return self
 
     def __exit__(self, *_: object) -> None:
         self._depth -= 1
+        self._is_closed = self._depth == 0
         if self._depth == 0 and self._opened is not None:
             self._opened.close()
             self._opened = None
@@ -117,10 +124,12 @@ class RiverrunClient(_Client, Awaited):
     async def __aenter__(self) -> Self:
         self._url = self._url or await in_thread(ensure_api_url)
         self._depth += 1
+        self._is_closed = False
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._depth -= 1
+        self._is_closed = self._depth == 0
         if self._depth == 0 and self._opened is not None:
             opened, self._opened = self._opened, None
             await opened.aclose()
