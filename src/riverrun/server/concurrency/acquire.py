@@ -20,7 +20,6 @@ from riverrun.server.db.tables import slot_waiter
 from riverrun.server.db.units import Transaction
 from riverrun.server.http.errors import HTTPError
 from riverrun.server.http.table import Reply
-from riverrun.wire.concurrency import ConcurrencyLimitV2Create
 
 Mode = Literal["concurrency", "rate_limit"]
 _MICROS = 1_000_000
@@ -56,12 +55,9 @@ def acquire(
     lease: bool = False,
     seconds: float | None = None,
     holder: Holder | None = None,
-    create: bool = False,
 ) -> Granted | Refused:
-    """Take slots of every limit that is named and on. Names without a limit do not count; `create` makes limits, off, of them."""
+    """Take slots of every limit that is named and on. Names without a limit do not count."""
     rows = limits.named(transaction, names)
-    if create:
-        rows += _created(transaction, set(names) - {row.name for row in rows})
     now = slots.clock(transaction)
     active = [row for row in rows if row.active]
     _check(active, slots_wanted, mode)
@@ -73,14 +69,6 @@ def acquire(
         return Granted([], uuid7() if lease else None)
     lease_id = slots.occupy(transaction, active, slots_wanted, now, lease=lease, until=until, holder=holder)
     return Granted(rows, lease_id)
-
-
-def _created(transaction: Transaction, names: set[str]) -> list[Any]:
-    made = []
-    for name in sorted(names):
-        limit = limits.create(transaction, ConcurrencyLimitV2Create(name=name, limit=1, active=False))
-        made.append(limits.get(transaction, limit.id))
-    return made
 
 
 def _check(active: Sequence[Any], wanted: int, mode: Mode) -> None:

@@ -66,8 +66,8 @@ def delete_concurrency_limit_v2(transaction: Transaction, id_or_name: str) -> No
 
 @named.post("/increment", permission=USE, returns=Briefs, errors=(423,))
 def bulk_increment_active_slots(transaction: Transaction, body: V2ConcurrencyLimitsIncrementBody) -> Briefs | Reply:
-    """Take slots of all the limits or of none, until they are given back by `decrement`."""
-    outcome = acquire.acquire(transaction, body.names, body.slots, mode=body.mode, create=bool(body.create_if_missing))
+    """Take slots of all the limits or of none, until they are given back by `decrement`; `create_if_missing` is not heeded."""
+    outcome = acquire.acquire(transaction, body.names, body.slots, mode=body.mode)
     if isinstance(outcome, acquire.Refused):
         return outcome.reply()
     return [limits.brief(row) for row in outcome.rows]

@@ -100,7 +100,10 @@ def due(reader: Reader, deployment_id: UUID, window: Window) -> list[Due]:
             most = min(window.max_runs, schedule.max_scheduled_runs or window.max_runs, MOST)
             stream = instants_of(schedule, window.start, window.end, most)
             enough = window.start + window.min_time
-            wanted = [instant for n, instant in enumerate(stream) if n < window.min_runs or instant <= enough]
+            # as the peer has it: the first instant at or past the time that is asked for is the last one
+            wanted = [
+                instant for n, instant in enumerate(stream) if n < window.min_runs or n == 0 or stream[n - 1] < enough
+            ]
             found += [due_at(schedule, instant) for instant in wanted]
     return sorted(found, key=lambda one: one.instant)
 
