@@ -27,7 +27,8 @@ from riverrun.client.calls import work as calls
 from riverrun.client.calls.answers import ClaimedRun, ClaimedRuns
 from riverrun.client.http import asend
 from riverrun.client.journal.line import LineError
-from riverrun.client.talk import ahold
+from riverrun.client.location import ensure_api_url
+from riverrun.client.talk import hold
 from riverrun.engine.pausing import propose
 from riverrun.logging import get_logger
 from riverrun.states import Cancelled, Crashed, State
@@ -37,7 +38,7 @@ from riverrun.wire.requests import WorkPoolsWorkersHeartbeatBody
 from riverrun.wire.runs import FlowRun
 from riverrun.wire.work import WorkPoolCreate, WorkPoolResponse, WorkPoolUpdate
 from riverrun.workers.health import Health
-from riverrun.workers.links import Link, Poll, Refused
+from riverrun.workers.links import Link, Poll, Refused, host, send_there
 from riverrun.workers.placeholders import filled
 
 #: seconds that a claim, and a sign of life, wait for news
@@ -261,6 +262,7 @@ class BaseWorker:
         self._loop = asyncio.get_running_loop()
         if self._stop is None:
             self._stop = asyncio.Event()
+        await asyncio.to_thread(ensure_api_url)
         await self._sync_pool()
         self._polls = [
             Poll("worker-claims", self._claim, self._on_refusal),
@@ -511,7 +513,7 @@ class BaseWorker:
         pause = 0.2
         while True:
             try:
-                await ahold(propose(run.claimed.flow_run.id, state), asend)
+                await asyncio.to_thread(hold, propose(run.claimed.flow_run.id, state), send_there)
                 return
             except ObjectNotFound:
                 return  # deleted
@@ -554,6 +556,4 @@ class _signals:  # noqa: N801 - used like a function
 
 def pid_of_host() -> str:
     """How this process is called by those who look for it."""
-    from riverrun.workers.links import host
-
     return f"{host()}:{os.getpid()}"

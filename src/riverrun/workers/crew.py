@@ -28,7 +28,6 @@ from riverrun.base.errors import ObjectNotFound, RiverrunError
 from riverrun.client import journal
 from riverrun.client.calls.answers import ClaimedRun
 from riverrun.client.calls.flow_runs import read_flow_run
-from riverrun.client.http import send
 from riverrun.client.journal import shipping
 from riverrun.client.journal.batches import Refusal, dead_spools, post_batch, ship_spool
 from riverrun.client.journal.line import Line, LineError
@@ -39,6 +38,7 @@ from riverrun.states import Cancelled, Crashed, State
 from riverrun.wire.journal import LogRecord
 from riverrun.wire.spool import spools
 from riverrun.workers.children import Child, Orphans
+from riverrun.workers.links import host, send_there
 from riverrun.workers.templates import WATCH_SECONDS, LaunchError, Plan, Spare, Stable
 
 #: seconds between SIGTERM and SIGKILL where nobody says
@@ -384,8 +384,8 @@ class Crew:
 
 def _propose_end(run_id: UUID, state: State[Any]) -> bool:
     """Propose a final state unless the run has one; whether it is the run's now."""
-    found = send(read_flow_run(run_id)).state
-    return (found is None or not found.is_final()) and hold(propose(run_id, state)).status == "ACCEPT"
+    found = send_there(read_flow_run(run_id)).state
+    return (found is None or not found.is_final()) and hold(propose(run_id, state), send_there).status == "ACCEPT"
 
 
 def _ship_spools(minded: set[bytes]) -> bool:
@@ -476,6 +476,4 @@ def _how(status: int | None, hint: str = " (out of memory?)") -> str:
 
 
 def _where(child: Child | None) -> str:
-    from riverrun.workers.links import host
-
     return f"process {0 if child is None else child.pid} on {host()}"

@@ -11,9 +11,9 @@ import msgspec
 
 from riverrun.base.errors import RiverrunError, UnavailableError
 from riverrun.client.call import Call
+from riverrun.client.http import send
 from riverrun.client.journal import shipping
 from riverrun.client.journal.line import Line, LineError, Target
-from riverrun.client.location import ensure_api_url
 from riverrun.logging import get_logger
 
 T = TypeVar("T")
@@ -35,16 +35,18 @@ class Refused(RiverrunError):
 
 
 def target() -> Target:
-    """Which server; starts one for this home where there is none."""
+    """Which server. Raises UnavailableError where none runs: a worker waits for its server and starts none in its place."""
     found = shipping.target()
     if found is None:
-        ensure_api_url()
-        found = shipping.target()
-    if found is None:
         raise UnavailableError(
-            "A worker needs a server. Start one with `riverrun server start`, or set RIVERRUN_API_URL."
+            "There is no server now. Start it with `riverrun server start`, or set RIVERRUN_API_URL."
         )
     return found
+
+
+def send_there(call: Call[T]) -> T:
+    """Send a call to the server that runs. Raises UnavailableError and what the answer says."""
+    return send(call, base_url=target().url)
 
 
 class Link:
@@ -90,7 +92,7 @@ def ask_until_answered(call: Call[T]) -> T:
             try:
                 answer: T = link.post(call.path, call.body, call.returns)
                 return answer
-            except LineError:
+            except (LineError, UnavailableError):
                 failures += 1
                 time.sleep(random.uniform(0.05, min(_LONGEST_PAUSE, 0.1 * 2.0 ** min(failures, 10))))  # noqa: S311 - spreads
     finally:
