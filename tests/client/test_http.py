@@ -122,6 +122,14 @@ def test_the_server_may_say_when(script: Script, monkeypatch: pytest.MonkeyPatch
 
 
 @BOTH
+def test_headers_of_the_users_own(script: Script, do: Do) -> None:
+    script.answers = [(200, {}, b"7")]
+    with temporary_settings({"PREFECT_CLIENT_CUSTOM_HEADERS": '{"X-Proxy": "let me in"}'}):
+        assert do(get(at("x"), int)) == 7
+    assert script.requests[0][2]["x-proxy"] == "let me in"
+
+
+@BOTH
 def test_in_the_end_the_error_is_told(script: Script, do: Do) -> None:
     script.answers = [(503, {}, b'{"exception_message": "Service Unavailable"}')]
     with (

@@ -55,6 +55,7 @@ class Settings:
     api_ssl_cert_file: Path | None = _(None, "Certificates (PEM) that vouch for the API instead of the usual authorities.")
     api_tls_insecure_skip_verify: bool = _(False, "Do not check the API's certificate. Whoever is in between can read and change everything.")
     api_request_timeout: float = _(60.0, "Seconds to wait for an answer of the API.", minimum=0)
+    client_custom_headers: dict[str, str] = _({}, "Headers sent with each call to the API, as a JSON object of texts (for a proxy in between).", secret=True)
     client_max_retries: int = _(5, "How often a call to the API is tried again after a broken connection or an answer that says to.", minimum=0)
 
     logging_level: str = _("INFO", "Lowest level that riverrun's loggers handle.", choices=_LEVELS)

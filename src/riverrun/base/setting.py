@@ -29,6 +29,7 @@ _EXPECTED = {
     Path: "a path",
     list[str]: "a comma-separated list",
     list[float]: "a comma-separated list of numbers",
+    dict[str, str]: "a JSON object of texts",
 }
 
 
@@ -104,7 +105,7 @@ class Setting:
         """The default, given the home directory."""
         if Path in self.types and self.initial is not None:
             return _path(self.initial.replace("{home}", str(home)))
-        return list(self.initial) if isinstance(self.initial, list) else self.initial
+        return self.initial.copy() if isinstance(self.initial, list | dict) else self.initial
 
     def read(self, value: Any, source: str, key: str | None = None) -> Any:
         """The typed value of a text (or of a TOML or Python value).
@@ -156,6 +157,10 @@ class Setting:
 
                 return msgspec.json.encode(value).decode()
             return ",".join(map(str, value))
+        if isinstance(value, dict):
+            import msgspec
+
+            return msgspec.json.encode(value).decode()
         return str(value)
 
     def show(self, value: Any, *, secrets: bool = False) -> str:
@@ -257,6 +262,19 @@ def _numbers(value: Any) -> list[float]:
     raise TypeError
 
 
+def _pairs(value: Any) -> dict[str, str]:
+    import msgspec
+
+    try:
+        return (
+            msgspec.json.decode(value, type=dict[str, str])
+            if isinstance(value, str)
+            else msgspec.convert(value, dict[str, str])
+        )
+    except msgspec.MsgspecError:
+        raise ValueError from None
+
+
 _READERS: dict[Any, Any] = {
     bool: _bool,
     int: _int,
@@ -265,4 +283,5 @@ _READERS: dict[Any, Any] = {
     Path: _path,
     list[str]: _texts,
     list[float]: _numbers,
+    dict[str, str]: _pairs,
 }

@@ -40,6 +40,12 @@ def authorization(api_key: str | None, auth_string: str | None) -> dict[str, str
     return {}
 
 
+def standing_headers() -> dict[str, str]:
+    """What settings say that each call carries: headers of the user's own, and who asks."""
+    current = settings()
+    return {**current.client_custom_headers, **authorization(current.api_key, current.api_auth_string)}
+
+
 def options(base_url: str) -> dict[str, Any]:
     """How our HTTP clients are made."""
     import httpx

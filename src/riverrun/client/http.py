@@ -262,7 +262,7 @@ def _unreachable(call: Call[Any], error: "httpx.TransportError | httpx.InvalidUR
 def _parts(call: Call[Any], base_url: str, own: bool) -> dict[str, Any]:
     """The arguments of httpx for a call; a client of the caller's own knows time-out and authorization itself."""
     current = settings()
-    headers = {} if own else connections.authorization(current.api_key, current.api_auth_string)
+    headers = {} if own else connections.standing_headers()
     headers.update(call.headers or {})
     body = call.body
     if body is not NO_BODY:

@@ -5,7 +5,8 @@ Without TLS and proxies it is `http.client`: loading httpx would cost every shor
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ class Target(NamedTuple):
     api_key: str | None = None
     auth_string: str | None = None
     found: bool = False
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 class LineError(Exception):
@@ -37,7 +39,12 @@ class Line:
 
     def post(self, target: Target, path: str, body: bytes, content_type: str, timeout: float) -> tuple[int, bytes]:
         """(status, body of the answer). Raises LineError."""
-        headers = {"Content-Type": content_type, "Accept": "application/json", **_authorization(target)}
+        headers = {
+            **target.headers,
+            "Content-Type": content_type,
+            "Accept": "application/json",
+            **_authorization(target),
+        }
         if target.url.startswith("https") or _is_behind_proxy():
             return self._post_by_httpx(target.url + path, body, headers, timeout)
         return self._post(target.url, path, body, headers, timeout)

@@ -31,11 +31,19 @@ def target() -> Target | None:
     if current.test_mode and not current.api_url:
         return None
     if current.api_url:
-        return Target(current.api_url.rstrip("/"), current.api_key, current.api_auth_string)
+        return Target(
+            current.api_url.rstrip("/"), current.api_key, current.api_auth_string, headers=current.client_custom_headers
+        )
     found = location.running_server(current.home)
     if found is None:
         return None
-    return Target(f"{found['url'].rstrip('/')}/api", current.api_key, current.api_auth_string, found=True)
+    return Target(
+        f"{found['url'].rstrip('/')}/api",
+        current.api_key,
+        current.api_auth_string,
+        found=True,
+        headers=current.client_custom_headers,
+    )
 
 
 def is_elsewhere() -> bool:

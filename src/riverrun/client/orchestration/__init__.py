@@ -80,7 +80,7 @@ class _Client(RunOperations, WorkOperations, StoredOperations):
         options = connections.options(base)
         options["base_url"] = base
         options["timeout"] = current.api_request_timeout or None
-        headers = {**options["headers"], **connections.authorization(current.api_key, current.api_auth_string)}
+        headers = {**options["headers"], **connections.standing_headers()}
         given = self._httpx_settings
         return {**options, **given, "headers": {**headers, **dict(given.get("headers") or {})}}
 
