@@ -147,7 +147,7 @@ def _total(reader: Reader, filter: EventFilter, wanted: Search) -> int:
 
 
 async def oldest_first(store: Store, caller: Caller, filter: EventFilter, most: int) -> AsyncIterator[ReceivedEvent]:
-    """The newest `most` events that match, oldest first."""
+    """The oldest `most` events that match, oldest first (in pages: at most `most` and the rest of a page)."""
     ascending = msgspec.structs.replace(filter, order="ASC")
     after: Position | None = None
     sent = 0
