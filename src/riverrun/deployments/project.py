@@ -105,10 +105,8 @@ def read_project(path: Path | None = None) -> Project:
 
 
 def _read_yaml(path: Path) -> Any:
-    try:
-        import yaml  # type: ignore[import-untyped,unused-ignore]
-    except ImportError:
-        raise InputError(f"Reading {path} needs PyYAML, which is not installed: pip install pyyaml") from None
+    import yaml
+
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:

@@ -48,7 +48,7 @@ def setup_logging(incremental: bool | None = None) -> None:  # noqa: ARG001 - th
 
 
 def load_logging_config(path: Path) -> dict[str, Any]:
-    """The `dictConfig` mapping in a JSON, TOML or YAML file (YAML needs PyYAML).
+    """The `dictConfig` mapping in a JSON, TOML or YAML file.
 
     `${RIVERRUN_...}` in its texts stands for the value of that setting. Raises ConfigurationError naming the file.
     """
@@ -104,10 +104,8 @@ def _apply_file(path: Path) -> None:
 
 
 def _yaml(content: str) -> Any:
-    try:
-        import yaml  # type: ignore[import-untyped,unused-ignore]
-    except ImportError:
-        raise ValueError("YAML needs PyYAML, which is not installed; write JSON or TOML instead") from None
+    import yaml
+
     try:
         return yaml.safe_load(content)
     except yaml.YAMLError as error:
