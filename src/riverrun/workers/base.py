@@ -8,7 +8,6 @@ happens on one event loop.
 
 import asyncio
 import builtins
-import os
 import signal
 import threading
 import time
@@ -38,7 +37,7 @@ from riverrun.wire.requests import WorkPoolsWorkersHeartbeatBody
 from riverrun.wire.runs import FlowRun
 from riverrun.wire.work import WorkPoolCreate, WorkPoolResponse, WorkPoolUpdate
 from riverrun.workers.health import Health
-from riverrun.workers.links import Link, Poll, Refused, host, send_there
+from riverrun.workers.links import Link, Poll, Refused, send_there
 from riverrun.workers.placeholders import filled
 
 #: seconds that a claim, and a sign of life, wait for news
@@ -552,8 +551,3 @@ class _signals:  # noqa: N801 - used like a function
             for number, before in self._before.items():
                 self._loop.remove_signal_handler(number)
                 signal.signal(number, before)
-
-
-def pid_of_host() -> str:
-    """How this process is called by those who look for it."""
-    return f"{host()}:{os.getpid()}"
