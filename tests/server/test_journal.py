@@ -54,7 +54,13 @@ def test_records_are_stored_when_the_answer_comes(api: httpx.Client, writer: byt
     story = make_story(tasks=3)
     answer = post(api, writer, items(*story))
     assert answer.status_code == 200
-    assert answer.json() == {"next_seq": len(story) + 1, "lease_seconds": 30.0, "cancelling": [], "fenced": [], "suspended": []}
+    assert answer.json() == {
+        "next_seq": len(story) + 1,
+        "lease_seconds": 30.0,
+        "cancelling": [],
+        "fenced": [],
+        "suspended": [],
+    }
     assert state_of(api, "flow_runs", story[0])["type"] == "COMPLETED"
     assert state_of(api, "task_runs", story[3])["name"] == "Completed"
 
