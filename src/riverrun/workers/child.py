@@ -46,6 +46,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C at the worker's terminal is the worker's to answer
     sock = socket.socket(fileno=int(sys.argv[1]))
     sock.set_inheritable(False)
+    _die_with_parent(signal.SIGKILL)  # also in the midst of an import
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
     inbox = Inbox()
@@ -68,6 +69,14 @@ def main() -> int:
                 os.close(descriptor)
     except Gone:
         return 0
+
+
+def _die_with_parent(number: int) -> None:
+    """Be sent this signal (0: none) when the worker dies, where the system does that. Forks do not inherit it."""
+    import ctypes
+
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, number, 0, 0, 0)  # PR_SET_PDEATHSIG
 
 
 # -- before the first run -------------------------------------------------------------------------------------------------
@@ -174,6 +183,7 @@ def _fork(sock: socket.socket, number: int) -> bool:
 def _run(job: dict[str, Any], descriptors: list[int], flow: "Flow[..., Any] | None") -> int:
     """Become the run: a session of its own, its environment, its pipes; the exit code."""
     control, *pipes = descriptors
+    _die_with_parent(0)  # a run goes on without its worker
     if os.getsid(0) != os.getpid():
         os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)

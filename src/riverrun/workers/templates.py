@@ -66,6 +66,7 @@ class Spare:
         self.files: dict[str, Stamp] = {}
         #: a file was written while it was imported
         self.touched = False
+        self.said_ready = False
         self.dead = False
         self._loop = asyncio.get_running_loop()
         self._inbox = Inbox()
@@ -138,6 +139,7 @@ class Spare:
             elif not self._ready.done():
                 self.files = {path: tuple(known) for path, known in message.get("files", {}).items()}
                 self.touched = message.get("touched", False)
+                self.said_ready = True
                 self._ready.set_result(message)
 
     def _show(self) -> None:
@@ -187,6 +189,8 @@ class Spare:
                 waiting.set_exception(gone)
                 waiting.exception()  # nobody need ask for it
         self._drop()
+        if not self.said_ready:  # in the midst of an import, it hears nothing
+            self.process.kill()
         self._loop.call_later(0.2, self._reap, 0)
 
     def _drop(self) -> None:
