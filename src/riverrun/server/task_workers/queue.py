@@ -5,6 +5,7 @@ acknowledged goes back when the socket closes; what was goes back when its worke
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -99,9 +100,12 @@ def is_waiting(reader: Reader, task_keys: Sequence[str]) -> bool:
 def take(transaction: Transaction, subscription: int, task_keys: Sequence[str]) -> TaskRunResponse | None:
     """The next run for a subscription, which has it from now on."""
     query = _waiting(transaction, task_keys, transaction.now).with_for_update(of=t.task_run, skip_locked=True)
-    row = transaction.row(query)
-    if row is None:
-        return None
+    while True:
+        row = transaction.row(query)
+        if row is None:
+            return None
+        if not _is_taken(transaction, row):
+            break
     values = {"state_seq": row.state_seq, "subscription_key": subscription, "acknowledged": 0}
     known = transaction.execute(sa.update(t.task_delivery).where(_HANDED.run_key == row.key).values(**values)).rowcount
     if not known:
@@ -109,6 +113,15 @@ def take(transaction: Transaction, subscription: int, task_keys: Sequence[str]) 
     renew(transaction, subscription)
     run_id = transaction.scalar(sa.select(_RUN.id).where(_RUN.key == row.key))
     return task_run_answer(transaction, run_id)
+
+
+def _is_taken(transaction: Transaction, row: Any) -> bool:
+    """Whether somebody took the run just before it was locked: the statement that locks it looked before their commit."""
+    held = sa.select(_HANDED.run_key).join_from(
+        t.task_delivery, t.task_subscription, _SUB.key == _HANDED.subscription_key
+    )
+    mine = (_HANDED.run_key == row.key, _HANDED.state_seq == row.state_seq, _SUB.until > transaction.now)
+    return not transaction.is_sqlite and transaction.scalar(held.where(*mine)) is not None
 
 
 def acknowledge(transaction: Transaction, subscription: int) -> None:
